@@ -1,0 +1,133 @@
+//! A named variant and its parameters, as a scenario writes them: `"jump"`, or
+//! `{ ring = { virtual_nodes = 160 } }`; and what a catalogue says of its variants.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value as Json, json};
+
+use crate::config::{Config, Place, Problems, Table, Value, ValueKind, unknown};
+
+/// What a variant says of itself: the one source of `list`, help, documentation and reports.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct About {
+    /// The name in scenario files.
+    pub name: &'static str,
+    /// One line, for a human who has to choose.
+    pub summary: &'static str,
+    /// Where it comes from: authors, venue and year, or the product's file.
+    pub source: &'static str,
+    /// The version of the product that it models by default; empty where it models none.
+    pub version: &'static str,
+}
+
+/// A row of a catalogue.
+pub trait Listed: 'static {
+    /// What it says of itself.
+    fn about(&self) -> &About;
+    /// The JSON Schema of its parameters.
+    fn params_schema(&self) -> Json;
+}
+
+/// A variant that a scenario chose.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    /// The name of the variant.
+    pub name: String,
+    /// Where the name stands.
+    pub place: Place,
+    /// Its parameters: always a table.
+    pub params: Value,
+}
+
+impl Choice {
+    /// The variant `name` with its defaults.
+    pub fn named(name: &str) -> Self {
+        let place = Place::default();
+        let params = Value { kind: ValueKind::Table(Table::default()), place };
+        Self { name: name.to_owned(), place, params }
+    }
+
+    /// Reads its parameters.
+    pub fn params<P: Config>(&self, problems: &mut Problems) -> Option<P> {
+        P::read(&self.params, problems)
+    }
+
+    /// Its row in `catalogue`; what there is instead is told to `problems`.
+    pub fn find<'a, E: Listed>(
+        &self,
+        what: &str,
+        catalogue: &'a [E],
+        problems: &mut Problems,
+    ) -> Option<&'a E> {
+        let found = catalogue.iter().find(|row| row.about().name == self.name);
+        if found.is_none() {
+            let known: Vec<&str> = catalogue.iter().map(|row| row.about().name).collect();
+            unknown(self.place, what, &self.name, &known, problems);
+        }
+        found
+    }
+
+    /// How reports call it: `ring`, or `ring{virtual_nodes=160}`.
+    pub fn label(&self) -> String {
+        let ValueKind::Table(table) = &self.params.kind else { return self.name.clone() };
+        if table.entries.is_empty() {
+            return self.name.clone();
+        }
+        let mut label = format!("{}{{", self.name);
+        for (index, entry) in table.entries.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            let _ = write!(label, "{comma}{}={}", entry.key, short(&entry.value));
+        }
+        label.push('}');
+        label
+    }
+}
+
+fn short(value: &Value) -> String {
+    match &value.kind {
+        ValueKind::Text(text) => text.clone(),
+        ValueKind::Integer(number) => number.to_string(),
+        ValueKind::Float(number) => number.to_string(),
+        ValueKind::Bool(truth) => truth.to_string(),
+        ValueKind::List(items) => {
+            format!("[{}]", items.iter().map(short).collect::<Vec<_>>().join(","))
+        }
+        ValueKind::Table(table) => {
+            let inner: Vec<String> =
+                table.entries.iter().map(|e| format!("{}={}", e.key, short(&e.value))).collect();
+            format!("{{{}}}", inner.join(","))
+        }
+        ValueKind::Other(what) => (*what).to_owned(),
+    }
+}
+
+impl Config for Choice {
+    fn read(value: &Value, problems: &mut Problems) -> Option<Self> {
+        match &value.kind {
+            ValueKind::Text(name) => Some(Self { place: value.place, ..Self::named(name) }),
+            ValueKind::Table(table) => match table.entries.as_slice() {
+                [entry] if matches!(entry.value.kind, ValueKind::Table(_)) => Some(Self {
+                    name: entry.key.clone(),
+                    place: entry.key_place,
+                    params: entry.value.clone(),
+                }),
+                _ => wrong(value, problems),
+            },
+            _ => wrong(value, problems),
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "description": "a variant's name, or one table of that name with its parameters" })
+    }
+
+    fn write(&self) -> Json {
+        json!(self.label())
+    }
+}
+
+fn wrong(value: &Value, problems: &mut Problems) -> Option<Choice> {
+    let message = format!("found {}, expected a variant's name", value.describe());
+    problems.add_with_help(value.place, message, "write \"name\" or { name = { ... } }");
+    None
+}

@@ -1,0 +1,10 @@
+//! The ground floor: time, randomness, the queue of pending events and the one loop.
+//!
+//! The kernel knows no node and no network. It would simulate a car wash as well.
+
+pub(crate) mod decimal;
+pub mod event_queue;
+pub mod fingerprint;
+pub mod rng;
+pub mod sim;
+pub mod time;

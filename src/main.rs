@@ -1,0 +1,2 @@
+//! The command `stormglass`.
+fn main() {}

@@ -1,0 +1,59 @@
+//! Many values, kept as a histogram: the one address of the `hdrhistogram` crate.
+
+use hdrhistogram::Histogram;
+
+/// The distribution of a non-negative whole quantity, to three significant digits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Distribution {
+    histogram: Histogram<u64>,
+}
+
+impl Distribution {
+    /// An empty distribution that grows as it must.
+    pub fn new() -> Self {
+        let histogram = Histogram::new(3).expect("three significant digits are allowed");
+        Self { histogram }
+    }
+
+    /// Adds a value.
+    pub fn add(&mut self, value: u64) {
+        self.histogram.record(value).expect("a histogram that resizes takes every value");
+    }
+
+    /// Adds all values of `other`. Exact, and the same in any order.
+    pub fn merge(&mut self, other: &Self) {
+        self.histogram.add(&other.histogram).expect("a histogram that resizes takes every other");
+    }
+
+    /// How many values there are.
+    pub fn count(&self) -> u64 {
+        self.histogram.len()
+    }
+
+    /// The smallest value whose rank is at least `q` of the count (nearest rank), to three
+    /// digits. Zero where there is none.
+    pub fn quantile(&self, q: f64) -> u64 {
+        self.histogram.value_at_quantile(q)
+    }
+
+    /// The largest value, to three digits. Zero where there is none.
+    pub fn max(&self) -> u64 {
+        self.histogram.max()
+    }
+
+    /// The mean of the values, each to three digits.
+    pub fn mean(&self) -> f64 {
+        self.histogram.mean()
+    }
+
+    /// Each recorded value (its bucket's upper end) with its count, in rising order.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.histogram.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value()))
+    }
+}
+
+impl Default for Distribution {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,183 @@
+//! What a run leaves behind: numbers with names, units and definitions.
+//!
+//! A [`Metric`] is declared once, beside the code that measures it; column heads, axis labels,
+//! `explain` and the regression check all read that declaration. A [`Record`] holds what one run
+//! measured and says nothing of how.
+
+mod distribution;
+
+use crate::kernel::rng::Seed;
+use crate::kernel::time::{SimDuration, SimTime};
+
+pub use distribution::Distribution;
+
+/// What a number counts, and so how it is shown.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unit {
+    /// Things; whole numbers in one run.
+    Count,
+    /// A number without dimension, such as maximum over mean.
+    Ratio,
+    /// A share of a whole, from 0 to 1; shown in percent.
+    Share,
+    /// Bytes.
+    Bytes,
+    /// Nanoseconds; shown in the unit that fits.
+    Nanoseconds,
+    /// Things a second.
+    PerSecond,
+}
+
+/// Which way is better; what a ranking and a regression check must know.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Better {
+    /// More is better.
+    Higher,
+    /// Less is better.
+    Lower,
+    /// Neither: it describes the run.
+    Neither,
+}
+
+/// A quantity, declared once, beside the code that measures it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Metric {
+    /// Its name in files and flags: `load_skew`.
+    pub name: &'static str,
+    /// Its name for a reader: "load skew, max/mean".
+    pub title: &'static str,
+    /// What it counts.
+    pub unit: Unit,
+    /// Which way is better.
+    pub better: Better,
+    /// Exactly what it is: the formula, the window, what is left out.
+    pub definition: &'static str,
+}
+
+/// One number of one run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measure {
+    /// What it measures.
+    pub metric: &'static Metric,
+    /// Which of several it is, such as the membership event "leave n3"; empty where there is one.
+    pub at: String,
+    /// The number, in the metric's unit. Never NaN; infinite only where the metric says when.
+    pub value: f64,
+}
+
+/// Many values of one metric within one run, such as latencies in nanoseconds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// What was measured.
+    pub metric: &'static Metric,
+    /// Which of several it is; empty where there is one.
+    pub at: String,
+    /// The values.
+    pub distribution: Distribution,
+}
+
+/// A metric over virtual time, in steps of equal length.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Curve {
+    /// What is drawn.
+    pub metric: &'static Metric,
+    /// Which of several it is; empty where there is one.
+    pub at: String,
+    /// The length of a step. Step `i` covers `i * step .. (i + 1) * step`.
+    pub step: SimDuration,
+    /// A value a step.
+    pub values: Vec<f64>,
+}
+
+/// A metric for each of several named things, such as the load of each node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Profile {
+    /// What is drawn.
+    pub metric: &'static Metric,
+    /// Which of several it is; empty where there is one.
+    pub at: String,
+    /// Names and values.
+    pub bars: Vec<(String, f64)>,
+    /// What each would have in a fair world, where that is a thing.
+    pub fair: Option<f64>,
+}
+
+/// A stretch of virtual time in which a fault was at work.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FaultSpan {
+    /// What it was, such as "pause client-1".
+    pub label: String,
+    /// From when.
+    pub from: SimTime,
+    /// Until when; the same as `from` for what takes no time.
+    pub until: SimTime,
+}
+
+/// Which part of the world a record is about.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Subject {
+    /// Placement rings.
+    Rings,
+    /// Distributed locks.
+    Locks,
+    /// Message queues.
+    Queues,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Ending {
+    /// As it should: at the scenario's horizon, or because nothing was left to happen.
+    Complete,
+    /// A cap was reached: the numbers are not a result.
+    Incomplete(String),
+}
+
+/// Everything that one run measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// What it is about.
+    pub subject: Subject,
+    /// The variant's label: `ring{virtual_nodes=160}`.
+    pub variant: String,
+    /// The swept parameters of this run and their values, in the sweep's order.
+    pub point: Vec<(String, String)>,
+    /// The seed.
+    pub seed: Seed,
+    /// Single numbers.
+    pub measures: Vec<Measure>,
+    /// Distributions.
+    pub samples: Vec<Sample>,
+    /// Courses over virtual time.
+    pub curves: Vec<Curve>,
+    /// Values by node or the like.
+    pub profiles: Vec<Profile>,
+    /// The faults of the run.
+    pub faults: Vec<FaultSpan>,
+    /// What went wrong, in words, with its virtual time: the first few safety violations.
+    pub findings: Vec<String>,
+    /// How the run ended.
+    pub ending: Ending,
+    /// Events that the kernel handled; 0 where there was no virtual time.
+    pub event_count: u64,
+    /// A hash over every event in its order. Equal runs have equal fingerprints.
+    pub fingerprint: u64,
+}
+
+impl Subject {
+    /// Its name in scenario files and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rings => "rings",
+            Self::Locks => "locks",
+            Self::Queues => "queues",
+        }
+    }
+}
+
+impl Record {
+    /// The value of the metric `name` at `at`.
+    pub fn value(&self, name: &str, at: &str) -> Option<f64> {
+        self.measures.iter().find(|m| m.metric.name == name && m.at == at).map(|m| m.value)
+    }
+}
