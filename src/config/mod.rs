@@ -7,6 +7,7 @@
 //! declaration, and with it the JSON Schema and the reference documentation, so that fields,
 //! defaults, limits and docs stand in one place.
 
+mod data;
 mod leaf;
 mod macros;
 mod quantity;
@@ -14,6 +15,7 @@ mod value;
 
 use serde_json::{Value as Json, json};
 
+pub use data::{DataFile, Library, Row};
 pub use quantity::{Bytes, Name, Rate};
 pub use value::{Place, Table, Value, ValueKind};
 
@@ -41,13 +43,27 @@ pub struct Problem {
     pub help: Option<String>,
 }
 
-/// The mistakes found so far.
-#[derive(Clone, Debug, Default)]
+/// The mistakes found so far, and the library that opens the data files which are named.
+#[derive(Default)]
 pub struct Problems {
     found: Vec<Problem>,
+    library: Option<Box<dyn Library>>,
 }
 
 impl Problems {
+    /// No mistakes yet, and data files from `library`.
+    pub fn with_library(library: Box<dyn Library>) -> Self {
+        Self { found: Vec::new(), library: Some(library) }
+    }
+
+    /// Opens a data file; see [`Library::open`].
+    fn open(&mut self, path: &str) -> Result<DataFile, String> {
+        match &mut self.library {
+            Some(library) => library.open(path),
+            None => Err("no data files can be read here".into()),
+        }
+    }
+
     /// Notes a mistake at `place`.
     pub fn add(&mut self, place: Place, message: impl Into<String>) {
         self.found.push(Problem { place, message: message.into(), help: None });
@@ -78,6 +94,12 @@ impl Problems {
         self.found.sort_by_key(|problem| problem.place);
         self.found.dedup();
         self.found
+    }
+}
+
+impl std::fmt::Debug for Problems {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.found.fmt(f)
     }
 }
 
