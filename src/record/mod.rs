@@ -11,6 +11,10 @@ use crate::kernel::time::{SimDuration, SimTime};
 
 pub use distribution::Distribution;
 
+/// Raised whenever any result may change for the same scenario and seed. Results and baselines
+/// carry it; those of another version are not compared.
+pub const SEMANTICS_VERSION: u32 = 1;
+
 /// What a number counts, and so how it is shown.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Unit {
