@@ -16,7 +16,7 @@ pub(crate) fn scaled(whole: &str, fraction: &str, scale: u64) -> Option<u64> {
     let mut scale = scale;
     for digit in fraction.bytes() {
         let digit = u64::from(digit - b'0');
-        if scale % 10 != 0 {
+        if !scale.is_multiple_of(10) {
             return (digit == 0).then_some(total);
         }
         scale /= 10;

@@ -163,15 +163,19 @@ impl FromStr for SimDuration {
     }
 }
 
-/// The largest unit that shows the duration as a whole number or with at most three decimals.
+/// In the largest unit of which there is at least one, exactly: reading it gives the same again.
 impl fmt::Display for SimDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (ns_per_unit, unit) in [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us")] {
-            if ns_per_unit <= self.0 && self.0 % (ns_per_unit / 1_000) == 0 {
-                return write!(f, "{}{unit}", self.0 as f64 / ns_per_unit as f64);
-            }
-        }
-        write!(f, "{}ns", self.0)
+        let (ns_per_unit, decimals, unit) = match self.0 {
+            0..1_000 => return write!(f, "{}ns", self.0),
+            1_000..1_000_000 => (1_000, 3, "us"),
+            1_000_000..1_000_000_000 => (1_000_000, 6, "ms"),
+            _ => (1_000_000_000, 9, "s"),
+        };
+        let fraction = format!("{:0decimals$}", self.0 % ns_per_unit);
+        let fraction = fraction.trim_end_matches('0');
+        let point = if fraction.is_empty() { "" } else { "." };
+        write!(f, "{}{point}{fraction}{unit}", self.0 / ns_per_unit)
     }
 }
 
@@ -186,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_exactly_and_shown_as_they_are_written() {
+    fn durations_are_read_exactly() {
         for (text, ns) in [
             ("0s", 0),
             ("7ns", 7),
@@ -198,8 +202,22 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(SimDuration(ns)), "{text}");
         }
-        assert_eq!(SimDuration(1_500_000).to_string(), "1.5ms");
-        assert_eq!(SimDuration(1_500_000_001).to_string(), "1500000001ns");
+    }
+
+    #[test]
+    fn durations_are_shown_exactly_in_the_unit_that_fits() {
+        for (ns, text) in [
+            (0, "0ns"),
+            (999, "999ns"),
+            (1_000, "1us"),
+            (1_500_000, "1.5ms"),
+            (60_000_000_000, "60s"),
+            (1_500_000_001, "1.500000001s"),
+            (u64::MAX, "18446744073.709551615s"),
+        ] {
+            assert_eq!(SimDuration(ns).to_string(), text);
+            assert_eq!(text.parse(), Ok(SimDuration(ns)));
+        }
     }
 
     #[test]
