@@ -4,7 +4,11 @@
 //! `explain` and the regression check all read that declaration. A [`Record`] holds what one run
 //! measured and says nothing of how.
 
+pub mod brief;
+pub mod claims;
 mod distribution;
+pub mod statistics;
+pub mod summary;
 
 use crate::kernel::rng::Seed;
 use crate::kernel::time::{SimDuration, SimTime};
