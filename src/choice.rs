@@ -76,28 +76,10 @@ impl Choice {
         let mut label = format!("{}{{", self.name);
         for (index, entry) in table.entries.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
-            let _ = write!(label, "{comma}{}={}", entry.key, short(&entry.value));
+            let _ = write!(label, "{comma}{}={}", entry.key, entry.value.short());
         }
         label.push('}');
         label
-    }
-}
-
-fn short(value: &Value) -> String {
-    match &value.kind {
-        ValueKind::Text(text) => text.clone(),
-        ValueKind::Integer(number) => number.to_string(),
-        ValueKind::Float(number) => number.to_string(),
-        ValueKind::Bool(truth) => truth.to_string(),
-        ValueKind::List(items) => {
-            format!("[{}]", items.iter().map(short).collect::<Vec<_>>().join(","))
-        }
-        ValueKind::Table(table) => {
-            let inner: Vec<String> =
-                table.entries.iter().map(|e| format!("{}={}", e.key, short(&e.value))).collect();
-            format!("{{{}}}", inner.join(","))
-        }
-        ValueKind::Other(what) => (*what).to_owned(),
     }
 }
 

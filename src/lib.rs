@@ -2,5 +2,7 @@
 
 pub mod choice;
 pub mod config;
+pub mod experiments;
 pub mod kernel;
 pub mod record;
+pub mod scenario;

@@ -17,7 +17,7 @@ use serde_json::{Value as Json, json};
 
 pub use data::{DataFile, Library, Row};
 pub use quantity::{Bytes, Name, Rate};
-pub use value::{Place, Table, Value, ValueKind};
+pub use value::{Entry, Place, Table, Value, ValueKind};
 
 /// A type that a scenario file can hold.
 pub trait Config: Sized {

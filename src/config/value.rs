@@ -90,6 +90,26 @@ impl Value {
         Value { kind: table(document.get_ref(), &place, problems), place: whole }
     }
 
+    /// The value on one line and without quotes, as labels of variants and points have it.
+    pub fn short(&self) -> String {
+        match &self.kind {
+            ValueKind::Text(text) => text.clone(),
+            ValueKind::Integer(number) => number.to_string(),
+            ValueKind::Float(number) => number.to_string(),
+            ValueKind::Bool(truth) => truth.to_string(),
+            ValueKind::List(items) => {
+                format!("[{}]", items.iter().map(Self::short).collect::<Vec<_>>().join(","))
+            }
+            ValueKind::Table(table) => {
+                let entries = table.entries.iter();
+                let inner: Vec<String> =
+                    entries.map(|entry| format!("{}={}", entry.key, entry.value.short())).collect();
+                format!("{{{}}}", inner.join(","))
+            }
+            ValueKind::Other(what) => (*what).to_owned(),
+        }
+    }
+
     /// What the value is, in a few words, for a message.
     pub fn describe(&self) -> String {
         match &self.kind {

@@ -1,0 +1,283 @@
+//! From a plan of runs to a list of records.
+//!
+//! An [`Experiment`] is one wing put to work: variants, a set-up and the world around it. A
+//! [`Run`] is one of its variants under one seed. [`carry_out`] takes a plan and brings back what
+//! each run left behind, in the order of the plan, whatever the number of threads. It is the one
+//! address of the `rayon` crate.
+//!
+//! A wing joins the house by its row in [`WINGS`].
+
+mod wing;
+
+use std::fmt::{Debug, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rayon::prelude::*;
+
+use crate::choice::Choice;
+use crate::kernel::rng::Seed;
+use crate::record::{Ending, Record, Subject};
+
+pub use wing::{Listing, WINGS, Wing};
+
+/// One wing put to work: variants, a set-up and the world around it.
+pub trait Experiment: Debug + Send + Sync {
+    /// What it is about.
+    fn subject(&self) -> Subject;
+
+    /// Its variants, in the scenario's order.
+    fn variants(&self) -> &[Choice];
+
+    /// What a run of variant number `variant` will cost.
+    fn estimate(&self, variant: usize) -> Estimate;
+
+    /// Runs variant number `variant` under `seed`.
+    fn simulate(&self, variant: usize, seed: Seed) -> Record;
+
+    /// The faults that strike it under `seed`, a line each.
+    fn faults(&self, seed: Seed) -> Vec<String>;
+}
+
+/// What a run will cost, foretold.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Estimate {
+    /// How many events the kernel will handle, or how many lookups a ring will answer.
+    pub event_count: u64,
+    /// How many bytes will be in use at once.
+    pub bytes: u64,
+}
+
+/// One variant of one experiment at one point of the sweep under one seed.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// What is put to work.
+    pub experiment: Arc<dyn Experiment>,
+    /// Which of its variants.
+    pub variant: usize,
+    /// What reports call the variant: the same at each point of a sweep.
+    pub label: String,
+    /// The swept parameters and their values here.
+    pub point: Vec<(String, String)>,
+    /// The seed.
+    pub seed: Seed,
+}
+
+impl Run {
+    /// What the run will cost.
+    pub fn estimate(&self) -> Estimate {
+        self.experiment.estimate(self.variant)
+    }
+
+    /// What messages call it: `rings ring{virtual_nodes=8} node_count=10 seed 3`.
+    pub fn name(&self) -> String {
+        let mut name = format!("{} {}", self.experiment.subject().name(), self.label);
+        for (parameter, value) in &self.point {
+            let _ = write!(name, " {parameter}={value}");
+        }
+        let _ = write!(name, " seed {}", self.seed.0);
+        name
+    }
+
+    fn carry_out(&self) -> Record {
+        let record = self.experiment.simulate(self.variant, self.seed);
+        assert_eq!(record.seed, self.seed, "a record must carry the seed that it was made under");
+        Record { variant: self.label.clone(), point: self.point.clone(), ..record }
+    }
+
+    fn panicked(&self, why: &str) -> Record {
+        Record {
+            subject: self.experiment.subject(),
+            variant: self.label.clone(),
+            point: self.point.clone(),
+            seed: self.seed,
+            measures: Vec::new(),
+            samples: Vec::new(),
+            curves: Vec::new(),
+            profiles: Vec::new(),
+            faults: Vec::new(),
+            findings: Vec::new(),
+            ending: Ending::Incomplete(format!("panicked: {why}")),
+            event_count: 0,
+            fingerprint: 0,
+        }
+    }
+}
+
+/// What a plan brought back.
+#[derive(Debug, Default)]
+pub struct Harvest {
+    /// A record for each run that was carried out, in the order of the plan.
+    pub records: Vec<Record>,
+    /// The runs that panicked, and what they said: bugs of ours. Each has an incomplete record.
+    pub panics: Vec<(Run, String)>,
+    /// How many runs were not begun, because of a wish to stop.
+    pub left_out: usize,
+}
+
+/// What the carrying out of a plan should heed.
+#[derive(Clone, Copy, Debug)]
+pub struct Conduct<'a> {
+    /// How many threads; 0 for as many as there are cores.
+    pub jobs: usize,
+    /// Once true, no further run begins.
+    pub stop: &'a AtomicBool,
+}
+
+/// Carries out `plan`. `done` hears of each run when it is finished, in no fixed order.
+///
+/// The records are the same for any number of jobs: runs share nothing, and keep their order.
+pub fn carry_out(plan: &[Run], conduct: Conduct<'_>, done: &(dyn Fn(&Run) + Sync)) -> Harvest {
+    let one = |run: &Run| -> Option<(Record, Option<String>)> {
+        if conduct.stop.load(Ordering::Relaxed) {
+            return None;
+        }
+        // A run owns all that it touches, so nothing half-changed can be seen after a panic.
+        let result = match catch_unwind(AssertUnwindSafe(|| run.carry_out())) {
+            Ok(record) => (record, None),
+            Err(payload) => {
+                let why = message_of(payload.as_ref());
+                (run.panicked(&why), Some(why))
+            }
+        };
+        done(run);
+        Some(result)
+    };
+    let results: Vec<Option<(Record, Option<String>)>> =
+        match rayon::ThreadPoolBuilder::new().num_threads(conduct.jobs).build() {
+            Ok(pool) => pool.install(|| plan.par_iter().with_max_len(1).map(one).collect()),
+            // Where no threads can be had, this one will do.
+            Err(_) => plan.iter().map(one).collect(),
+        };
+    let mut harvest = Harvest::default();
+    for (run, result) in plan.iter().zip(results) {
+        match result {
+            Some((record, panic)) => {
+                harvest.records.push(record);
+                harvest.panics.extend(panic.map(|why| (run.clone(), why)));
+            }
+            None => harvest.left_out += 1,
+        }
+    }
+    harvest
+}
+
+fn message_of(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("without a message").to_owned()
+}
+
+/// What a plan will cost: the events of all runs, and the bytes of the largest ones that can run
+/// at the same time on `jobs` threads. Saturates.
+pub fn estimate(plan: &[Run], jobs: usize) -> Estimate {
+    let each: Vec<Estimate> = plan.iter().map(Run::estimate).collect();
+    let mut bytes: Vec<u64> = each.iter().map(|one| one.bytes).collect();
+    bytes.sort_unstable_by(|a, b| b.cmp(a));
+    Estimate {
+        event_count: each.iter().fold(0, |sum, one| sum.saturating_add(one.event_count)),
+        bytes: bytes.iter().take(jobs.max(1)).fold(0, |sum: u64, &one| sum.saturating_add(one)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two variants: the first measures its seed, the second panics on odd seeds.
+    #[derive(Debug)]
+    struct Toy {
+        variants: Vec<Choice>,
+    }
+
+    impl Experiment for Toy {
+        fn subject(&self) -> Subject {
+            Subject::Rings
+        }
+
+        fn variants(&self) -> &[Choice] {
+            &self.variants
+        }
+
+        fn estimate(&self, variant: usize) -> Estimate {
+            Estimate { event_count: 10, bytes: 100 * (variant as u64 + 1) }
+        }
+
+        fn simulate(&self, variant: usize, seed: Seed) -> Record {
+            assert!(variant == 0 || seed.0.is_multiple_of(2), "seed {} is odd", seed.0);
+            let run = plan_of(1, 1).remove(0);
+            Record { seed, fingerprint: seed.0, ending: Ending::Complete, ..run.panicked("") }
+        }
+
+        fn faults(&self, _: Seed) -> Vec<String> {
+            Vec::new()
+        }
+    }
+
+    fn plan_of(variant_count: usize, seed_count: u64) -> Vec<Run> {
+        let variants = vec![Choice::named("calm"), Choice::named("odd")];
+        let experiment: Arc<dyn Experiment> = Arc::new(Toy { variants });
+        (0..variant_count)
+            .flat_map(|variant| (0..seed_count).map(move |seed| (variant, seed)))
+            .map(|(variant, seed)| Run {
+                label: experiment.variants()[variant].label(),
+                experiment: experiment.clone(),
+                variant,
+                point: vec![("size".into(), "3".into())],
+                seed: Seed(seed),
+            })
+            .collect()
+    }
+
+    fn never() -> AtomicBool {
+        AtomicBool::new(false)
+    }
+
+    #[test]
+    fn records_keep_the_order_of_the_plan_for_any_number_of_jobs() {
+        let plan = plan_of(1, 100);
+        let one = carry_out(&plan, Conduct { jobs: 1, stop: &never() }, &|_| ());
+        let eight = carry_out(&plan, Conduct { jobs: 8, stop: &never() }, &|_| ());
+        let seeds: Vec<u64> = eight.records.iter().map(|record| record.seed.0).collect();
+        assert_eq!(seeds, (0..100).collect::<Vec<_>>());
+        assert_eq!(one.records, eight.records);
+    }
+
+    #[test]
+    fn a_panic_costs_its_own_run_and_no_other() {
+        let plan = plan_of(2, 4);
+        let harvest = carry_out(&plan, Conduct { jobs: 2, stop: &never() }, &|_| ());
+        assert_eq!(harvest.records.len(), 8);
+        let named: Vec<_> =
+            harvest.panics.iter().map(|(run, why)| (run.name(), why.as_str())).collect();
+        assert_eq!(
+            named,
+            [
+                ("rings odd size=3 seed 1".into(), "seed 1 is odd"),
+                ("rings odd size=3 seed 3".into(), "seed 3 is odd"),
+            ]
+        );
+        let incomplete = &harvest.records[5];
+        assert_eq!(incomplete.ending, Ending::Incomplete("panicked: seed 1 is odd".into()));
+        assert_eq!(incomplete.point, [("size".into(), "3".into())]);
+    }
+
+    #[test]
+    fn a_wish_to_stop_keeps_what_is_finished() {
+        let stop = never();
+        let plan = plan_of(1, 10);
+        let harvest = carry_out(&plan, Conduct { jobs: 1, stop: &stop }, &|run| {
+            stop.store(run.seed.0 == 3, Ordering::Relaxed);
+        });
+        assert_eq!((harvest.records.len(), harvest.left_out), (4, 6));
+    }
+
+    #[test]
+    fn an_estimate_adds_all_events_and_the_memory_of_what_runs_at_once() {
+        let plan = plan_of(2, 3);
+        assert_eq!(estimate(&plan, 2), Estimate { event_count: 60, bytes: 400 });
+        assert_eq!(estimate(&plan, 4), Estimate { event_count: 60, bytes: 700 });
+        assert_eq!(estimate(&[], 4), Estimate::default());
+    }
+}

@@ -1,0 +1,577 @@
+//! What was asked: a scenario file, and the alterations made to it on the command line.
+//!
+//! A file becomes a tree of values that know where they stand; `--set` alters the tree; the types
+//! of each floor read their part of it; `[sweep]` alters it once more for each of its points.
+//! Whatever is wrong with any of it is told in one go, each mistake with its place.
+
+mod error;
+mod path;
+mod source;
+mod sweep;
+
+use std::path::{Component, Path};
+use std::sync::Arc;
+
+use serde_json::{Value as Json, json};
+
+use crate::config;
+use crate::config::{
+    Config, Fields, Name, Place, Problem, Problems, Table, Value, ValueKind, unknown,
+};
+use crate::experiments::{Experiment, Run, WINGS, Wing};
+use crate::kernel::rng::Seed;
+
+use path::{FieldPath, Vocabulary};
+use source::{ReadError, Shelf};
+use sweep::{AxisConfig, SweepConfig};
+
+pub use error::ScenarioError;
+pub use source::{DATA_BYTES_MAX, DataHash, SCENARIO_BYTES_MAX, Source, Sources};
+
+/// The grammar of scenario files that this version reads.
+pub const SCHEMA: u32 = 1;
+/// The most cells, that is variants times points, that one scenario may ask for.
+pub const CELLS_MAX: usize = 100_000;
+/// The most runs, that is cells times seeds, that one scenario may ask for.
+pub const RUNS_MAX: u64 = 1_000_000;
+
+/// A scenario that was read and found right.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// What results call it: `locks/gc-pause` for `scenarios/locks/gc-pause.toml`.
+    pub name: String,
+    /// Its file as a command that repeats it has it: `scenarios/locks/gc-pause.toml`.
+    pub file: String,
+    /// SHA-256 of the file's bytes, in hexadecimal.
+    pub sha256: String,
+    /// The data files that it names.
+    pub data: Vec<DataHash>,
+    /// What it wants to know.
+    pub question: String,
+    /// Its seeds.
+    pub seeds: SeedRange,
+    /// What was altered on the command line, as it was written there.
+    pub alterations: Alterations,
+    /// What is to be run under each seed, in the order of the plan.
+    pub cells: Vec<Cell>,
+}
+
+/// A variant at a point of the sweep.
+#[derive(Clone, Debug)]
+pub struct Cell {
+    /// What is put to work.
+    pub experiment: Arc<dyn Experiment>,
+    /// Which of its variants.
+    pub variant: usize,
+    /// What reports call the variant.
+    pub label: String,
+    /// The swept parameters and their values here.
+    pub point: Vec<(String, String)>,
+}
+
+/// What the command line alters.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Alterations {
+    /// `path=value`, each put in place of what the file says.
+    pub sets: Vec<String>,
+    /// `path=a,b,c`, each one more axis of the sweep, after the file's own.
+    pub params: Vec<String>,
+    /// Seeds in place of the file's.
+    pub seeds: Option<SeedChoice>,
+}
+
+config! {
+    /// Consecutive seeds.
+    pub struct SeedRange {
+        /// The first.
+        pub first: u64 = 1,
+        /// How many.
+        pub count: u64 = 10 => 1..=100_000,
+    }
+    check SeedRange::check;
+}
+
+/// Seeds as the command line chooses them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SeedChoice {
+    /// So many, from the scenario's first on.
+    Count(u64),
+    /// These.
+    Range(SeedRangeBounds),
+}
+
+/// The seeds from `first` up to, but without, `end`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SeedRangeBounds {
+    /// The first.
+    pub first: u64,
+    /// One past the last.
+    pub end: u64,
+}
+
+impl SeedRange {
+    const COUNT_MAX: u64 = 100_000;
+
+    fn check(&self, value: &Value, problems: &mut Problems) {
+        if self.first.checked_add(self.count).is_none() {
+            problems.add(value.place, "the last seed would be past the largest 64-bit number");
+        }
+    }
+
+    /// The seeds in their order.
+    pub fn iter(&self) -> impl Iterator<Item = Seed> + use<> {
+        (self.first..self.first + self.count).map(Seed)
+    }
+
+    /// This range as `choice` narrows or moves it.
+    fn chosen(&self, choice: Option<SeedChoice>) -> Self {
+        match choice {
+            None => self.clone(),
+            Some(SeedChoice::Count(count)) => Self { first: self.first, count },
+            Some(SeedChoice::Range(SeedRangeBounds { first, end })) => {
+                Self { first, count: end - first }
+            }
+        }
+    }
+}
+
+/// Reads `32`, or `5..9` for 5, 6, 7 and 8.
+impl std::str::FromStr for SeedChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "expected a number of seeds from 1 to {}, or A..B for those from A up to, \
+                 but without, B",
+                SeedRange::COUNT_MAX
+            )
+        };
+        let in_range = |count: u64| (1..=SeedRange::COUNT_MAX).contains(&count);
+        match text.split_once("..") {
+            None => {
+                let count = text.parse().map_err(|_| wrong())?;
+                in_range(count).then_some(Self::Count(count)).ok_or_else(wrong)
+            }
+            Some((first, end)) => {
+                let first: u64 = first.parse().map_err(|_| wrong())?;
+                let end: u64 = end.parse().map_err(|_| wrong())?;
+                let count = end.checked_sub(first).ok_or_else(wrong)?;
+                let range = Self::Range(SeedRangeBounds { first, end });
+                in_range(count).then_some(range).ok_or_else(wrong)
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for SeedChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Count(count) => write!(f, "{count}"),
+            Self::Range(SeedRangeBounds { first, end }) => write!(f, "{first}..{end}"),
+        }
+    }
+}
+
+impl Scenario {
+    /// What is to be run: experiments, variants, points, seeds, in this order.
+    pub fn plan(&self) -> Vec<Run> {
+        let run = |cell: &Cell, seed| Run {
+            experiment: cell.experiment.clone(),
+            variant: cell.variant,
+            label: cell.label.clone(),
+            point: cell.point.clone(),
+            seed,
+        };
+        self.cells
+            .iter()
+            .flat_map(|cell| self.seeds.iter().map(move |seed| run(cell, seed)))
+            .collect()
+    }
+}
+
+/// Reads the scenario at `path`, altered as the command line says.
+///
+/// # Errors
+/// Where the file cannot be read, or with all the mistakes that it holds.
+pub fn load(path: &Path, alterations: &Alterations) -> Result<Scenario, ScenarioError> {
+    let unreadable = |why: String| ScenarioError::Unreadable { path: path.to_owned(), why };
+    let (name, file) = name_of(path).map_err(unreadable)?;
+    let text = source::read_text(path, SCENARIO_BYTES_MAX).map_err(|error| match error {
+        ReadError::Io(error) => ScenarioError::Io { path: path.to_owned(), error },
+        ReadError::Content(why) => unreadable(why),
+    })?;
+    let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+    let shelf = Shelf::new(folder);
+    shelf.add(&path.display().to_string(), &text);
+    read(&text, &shelf, alterations)
+        .map(|content| Scenario {
+            name,
+            file,
+            sha256: source::sha256(text.as_bytes()),
+            data: shelf.data_hashes(),
+            question: content.question,
+            seeds: content.seeds,
+            alterations: alterations.clone(),
+            cells: content.cells,
+        })
+        .map_err(|problems| ScenarioError::Wrong { sources: shelf.sources(), problems })
+}
+
+/// The name of the scenario at `path`, and its file as a command that repeats it has it: both
+/// begin after, or with, the last folder called `scenarios`, or else are the file's own name.
+fn name_of(path: &Path) -> Result<(String, String), String> {
+    let wrong = |part: &str| {
+        format!(
+            "cannot name results: found `{}`, expected a small letter, then small letters, digits, \
+             - or _, and .toml",
+            config::printable(part)
+        )
+    };
+    let parts: Vec<String> = path
+        .components()
+        .map(|part| match part {
+            Component::Normal(part) => part.to_string_lossy().into_owned(),
+            // A name that no folder or file of ours can have.
+            _ => String::new(),
+        })
+        .collect();
+    let file = parts.last().cloned().unwrap_or_default();
+    let stem = file.strip_suffix(".toml").ok_or_else(|| wrong(&file))?;
+    let home = parts[..parts.len() - 1].iter().rposition(|part| part == "scenarios");
+    let folders = home.map_or(&[][..], |home| &parts[home + 1..parts.len() - 1]);
+    let mut names = folders.to_vec();
+    names.push(stem.to_owned());
+    for part in &names {
+        part.parse::<Name>().map_err(|_| wrong(part))?;
+    }
+    let name = names.join("/");
+    let prefix = if home.is_some() { "scenarios/" } else { "" };
+    let file = format!("{prefix}{name}.toml");
+    Ok((name, file))
+}
+
+/// What a scenario says, typed.
+struct Content {
+    question: String,
+    seeds: SeedRange,
+    cells: Vec<Cell>,
+}
+
+/// What stands at the top of a scenario.
+struct Document {
+    question: String,
+    seeds: SeedRange,
+    experiments: Vec<Arc<dyn Experiment>>,
+    sweep: SweepConfig,
+}
+
+const TOP: &[&str] = &["schema", "question", "seeds", "experiment", "sweep"];
+/// What a sweep cannot vary: what is about all runs together.
+const NOT_SWEPT: &[&str] = &["schema", "question", "seeds", "sweep", "check"];
+
+/// An axis of the sweep, its path in full.
+struct Axis {
+    name: String,
+    path: FieldPath,
+    place: Place,
+    values: Vec<Value>,
+}
+
+fn read(text: &str, shelf: &Shelf, alterations: &Alterations) -> Result<Content, Vec<Problem>> {
+    let mut problems = Problems::with_library(Box::new(shelf.clone()));
+    let mut tree = Value::parse(text, 0, &mut problems);
+    // What does not parse is half a tree, and half of what it would be told of was never meant.
+    if !problems.is_empty() {
+        return Err(problems.into_sorted());
+    }
+    let vocabulary = vocabulary(&tree);
+    for set in &alterations.sets {
+        let source = shelf.add("--set", set);
+        if let Some((path, place, value)) = path::assignment(set, source, &mut problems)
+            && let Some(path) = FieldPath::parse(path, place, &vocabulary, &mut problems)
+        {
+            path.set(&mut tree, value, place, &mut problems);
+        }
+    }
+    let mut params = Vec::new();
+    for param in &alterations.params {
+        let source = shelf.add("--param", param);
+        if let Some((path, place, values)) = path::enumeration(param, source, &mut problems) {
+            params.push(AxisConfig { path: path.to_owned(), place, values });
+        }
+    }
+    let document = Document::read(&tree, &mut problems);
+    let sweep = document.as_ref().map_or(&[][..], |document| &document.sweep.axes);
+    let axes: Vec<Axis> = sweep
+        .iter()
+        .chain(&params)
+        .filter_map(|axis| Axis::of(axis, &vocabulary, &mut problems))
+        .collect();
+    let mut found = problems.into_sorted();
+    // Each value of each axis by itself: so all mistakes are told, and each of them once.
+    for axis in &axes {
+        for value in &axis.values {
+            let (_, more) = at_point(&tree, &[(axis, value)], shelf);
+            found.extend(
+                more.into_iter().filter(|problem| !found.contains(problem)).collect::<Vec<_>>(),
+            );
+        }
+    }
+    let Some(document) = document.filter(|_| found.is_empty()) else {
+        found.sort_by_key(|problem| problem.place);
+        return Err(found);
+    };
+    let cells = cells(&document, &tree, &axes, shelf)?;
+    let seeds = document.seeds.chosen(alterations.seeds);
+    let run_count = seeds.count.saturating_mul(cells.len() as u64);
+    if RUNS_MAX < run_count {
+        let message = format!(
+            "{} cells under {} seeds make {run_count} runs, expected at most {RUNS_MAX}",
+            cells.len(),
+            seeds.count
+        );
+        return Err(vec![Problem { place: tree.place, message, help: None }]);
+    }
+    Ok(Content { question: document.question, seeds, cells })
+}
+
+impl Document {
+    fn read(tree: &Value, problems: &mut Problems) -> Option<Self> {
+        let fields = Fields::of(tree, problems)?;
+        if let ValueKind::Table(Table { entries }) = &tree.kind {
+            check_schema(entries.first(), tree.place, problems);
+        }
+        let question: Option<String> = fields.required("question", problems);
+        let seeds = fields.optional("seeds", || SeedRange { first: 1, count: 10 }, problems);
+        let sweep = fields.optional("sweep", SweepConfig::default, problems);
+        let experiments = read_experiments(tree, problems);
+        fields.finish(TOP, problems);
+        Some(Self { question: question?, seeds: seeds?, experiments: experiments?, sweep: sweep? })
+    }
+}
+
+fn check_schema(first: Option<&config::Entry>, whole: Place, problems: &mut Problems) {
+    let help = format!("write `schema = {SCHEMA}` as the first line");
+    match first {
+        Some(entry) if entry.key == "schema" => match entry.value.kind {
+            ValueKind::Integer(number) if number == i64::from(SCHEMA) => (),
+            _ => problems.add(
+                entry.value.place,
+                format!(
+                    "found {}, expected {SCHEMA}: this version reads no other",
+                    entry.value.describe()
+                ),
+            ),
+        },
+        Some(entry) => {
+            problems.add_with_help(entry.key_place, "expected `schema` before anything else", help);
+        }
+        None => problems.add_with_help(whole, "the scenario is empty", help),
+    }
+}
+
+fn read_experiments(tree: &Value, problems: &mut Problems) -> Option<Vec<Arc<dyn Experiment>>> {
+    let known: Vec<&str> = WINGS.iter().map(|wing| wing.subject.name()).collect();
+    let help = || format!("add a table such as [experiment.{}]", known.first().unwrap_or(&"rings"));
+    let ValueKind::Table(top) = &tree.kind else { return None };
+    let Some(value) = top.get("experiment") else {
+        problems.add_with_help(tree.place, "the scenario has no experiment", help());
+        return None;
+    };
+    let ValueKind::Table(table) = &value.kind else {
+        problems.add(value.place, format!("found {}, expected a table", value.describe()));
+        return None;
+    };
+    if table.entries.is_empty() {
+        problems.add_with_help(value.place, "the scenario has no experiment", help());
+        return None;
+    }
+    let mut is_right = true;
+    for entry in &table.entries {
+        if !known.contains(&entry.key.as_str()) {
+            unknown(entry.key_place, "experiment", &entry.key, &known, problems);
+            is_right = false;
+        }
+    }
+    // In the order of the wings, whatever the order in the file: reports are alike.
+    let read: Vec<Option<Arc<dyn Experiment>>> = WINGS
+        .iter()
+        .filter_map(|wing| table.get(wing.subject.name()).map(|value| (wing.read)(value, problems)))
+        .collect();
+    let experiments: Option<Vec<Arc<dyn Experiment>>> = read.into_iter().collect();
+    experiments.filter(|_| is_right)
+}
+
+impl Axis {
+    fn of(config: &AxisConfig, vocabulary: &Vocabulary, problems: &mut Problems) -> Option<Self> {
+        let path = FieldPath::parse(&config.path, config.place, vocabulary, problems)?;
+        if NOT_SWEPT.contains(&path.top()) || path.is_variant_list() {
+            let message = format!("`{}` cannot be varied", config.path);
+            problems.add(config.place, message);
+            return None;
+        }
+        Some(Self {
+            name: config.path.clone(),
+            path,
+            place: config.place,
+            values: config.values.clone(),
+        })
+    }
+
+    /// Whether it makes a difference to this variant of this experiment.
+    fn concerns(&self, experiment: &dyn Experiment, variant: usize) -> bool {
+        let subject = experiment.subject().name();
+        let is_this_variant = |named: &str| {
+            named == experiment.variants()[variant].name || named.parse() == Ok(variant)
+        };
+        self.path.experiment().is_none_or(|named| named == subject)
+            && self.path.variant().is_none_or(is_this_variant)
+    }
+}
+
+/// The experiments with `taken` put in place of what the file says, and what is wrong then.
+fn at_point(
+    tree: &Value,
+    taken: &[(&Axis, &Value)],
+    shelf: &Shelf,
+) -> (Vec<Arc<dyn Experiment>>, Vec<Problem>) {
+    let mut problems = Problems::with_library(Box::new(shelf.clone()));
+    let mut tree = tree.clone();
+    for (axis, value) in taken {
+        axis.path.set(&mut tree, (*value).clone(), axis.place, &mut problems);
+    }
+    let document = Document::read(&tree, &mut problems);
+    (document.map(|document| document.experiments).unwrap_or_default(), problems.into_sorted())
+}
+
+/// Variants times the points of the axes that concern them.
+fn cells(
+    document: &Document,
+    tree: &Value,
+    axes: &[Axis],
+    shelf: &Shelf,
+) -> Result<Vec<Cell>, Vec<Problem>> {
+    let mut cells = Vec::new();
+    for (index, experiment) in document.experiments.iter().enumerate() {
+        // Variants mostly share their axes, and then their points.
+        let mut known: Vec<(Vec<usize>, Vec<Point>)> = Vec::new();
+        for (variant, choice) in experiment.variants().iter().enumerate() {
+            let mine: Vec<usize> = (0..axes.len())
+                .filter(|&axis| axes[axis].concerns(experiment.as_ref(), variant))
+                .collect();
+            if !known.iter().any(|(theirs, _)| *theirs == mine) {
+                let axes: Vec<&Axis> = mine.iter().map(|&axis| &axes[axis]).collect();
+                known.push((mine.clone(), points(tree, &axes, index, shelf)?));
+            }
+            let points = known.iter().find(|(theirs, _)| *theirs == mine);
+            for point in points.map_or(&[][..], |(_, points)| points) {
+                cells.push(Cell {
+                    experiment: point.experiment.clone(),
+                    variant,
+                    label: choice.label(),
+                    point: point.values.clone(),
+                });
+            }
+            if CELLS_MAX < cells.len() {
+                return Err(vec![too_many_cells(tree.place)]);
+            }
+        }
+    }
+    Ok(cells)
+}
+
+/// An experiment at a point of the sweep.
+struct Point {
+    experiment: Arc<dyn Experiment>,
+    values: Vec<(String, String)>,
+}
+
+fn points(
+    tree: &Value,
+    axes: &[&Axis],
+    experiment: usize,
+    shelf: &Shelf,
+) -> Result<Vec<Point>, Vec<Problem>> {
+    let lengths: Vec<usize> = axes.iter().map(|axis| axis.values.len()).collect();
+    let count = lengths.iter().fold(1_usize, |product, &length| product.saturating_mul(length));
+    if CELLS_MAX < count {
+        return Err(vec![too_many_cells(axes.first().map_or(tree.place, |axis| axis.place))]);
+    }
+    let point = |taken: Vec<usize>| {
+        let taken: Vec<(&Axis, &Value)> =
+            axes.iter().zip(taken).map(|(&axis, value)| (axis, &axis.values[value])).collect();
+        let (experiments, problems) = at_point(tree, &taken, shelf);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let experiment = experiments[experiment].clone();
+        let values = taken.iter().map(|(axis, value)| (axis.name.clone(), value.short())).collect();
+        Ok(Point { experiment, values })
+    };
+    sweep::combinations(&lengths).into_iter().map(point).collect()
+}
+
+fn too_many_cells(place: Place) -> Problem {
+    let message = format!("the sweep makes more than {CELLS_MAX} cells, expected at most that");
+    Problem { place, message, help: None }
+}
+
+/// What paths on the command line and in `[sweep]` may begin with.
+fn vocabulary(tree: &Value) -> Vocabulary {
+    let has = |wing: &&Wing| match &tree.kind {
+        ValueKind::Table(top) => match top.get("experiment").map(|value| &value.kind) {
+            Some(ValueKind::Table(table)) => table.get(wing.subject.name()).is_some(),
+            _ => false,
+        },
+        _ => false,
+    };
+    let fields = |wing: &Wing| {
+        let schema = (wing.schema)();
+        let properties = schema["properties"].as_object();
+        properties.into_iter().flat_map(|fields| fields.keys().cloned()).collect()
+    };
+    Vocabulary {
+        top: TOP.iter().map(|&name| name.to_owned()).collect(),
+        experiments: WINGS
+            .iter()
+            .filter(has)
+            .map(|wing| (wing.subject.name().to_owned(), fields(wing)))
+            .collect(),
+    }
+}
+
+/// The JSON Schema of a scenario file.
+pub fn schema() -> Json {
+    let experiments: serde_json::Map<String, Json> =
+        WINGS.iter().map(|wing| (wing.subject.name().to_owned(), (wing.schema)())).collect();
+    let described = |mut schema: Json, text: &str| {
+        if let Json::Object(fields) = &mut schema {
+            fields.insert("description".into(), text.into());
+        }
+        schema
+    };
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Stormglass scenario",
+        "type": "object",
+        "properties": {
+            "schema": { "const": SCHEMA, "description": "The grammar of this file. Comes first." },
+            "question": described(String::schema(), "What the scenario wants to know, in a sentence."),
+            "seeds": described(SeedRange::schema(), "The seeds under which every cell is run."),
+            "experiment": {
+                "description": "What is put to work: one table for each wing.",
+                "type": "object",
+                "properties": experiments,
+                "minProperties": 1,
+                "additionalProperties": false,
+            },
+            "sweep": described(
+                SweepConfig::schema(),
+                "Fields to vary: a path, such as `rings.node_count`, and a list of values.",
+            ),
+        },
+        "required": ["schema", "question", "experiment"],
+        "additionalProperties": false,
+    })
+}
