@@ -4,5 +4,7 @@ pub mod choice;
 pub mod config;
 pub mod experiments;
 pub mod kernel;
+pub mod model;
 pub mod record;
+pub mod rings;
 pub mod scenario;

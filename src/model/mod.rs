@@ -1,0 +1,4 @@
+//! The physical world.
+
+pub mod placement;
+pub mod popularity;

@@ -1,0 +1,737 @@
+//! The wing's testbed: what a placement does with a population of keys, and what each change of
+//! membership costs. There is no virtual time.
+//!
+//! Keys are made up one by one and never held. Two copies of a placement go through the script,
+//! one event apart: a pass over the keys asks both, and so sees each key that moves.
+
+use std::fmt::Write as _;
+
+use crate::choice::Choice;
+use crate::config::Problems;
+use crate::kernel::rng::Seed;
+use crate::model::placement::{Member, MemberId, Membership, Placement};
+use crate::model::popularity::Popularity;
+use crate::record::{Better, Ending, Measure, Metric, Profile, Record, Subject, Unit};
+use crate::rings::hash::{Hasher, mix, splitmix64};
+use crate::rings::script::{KeyForm, Stage, Step, stages};
+use crate::rings::{BuildError, CATALOGUE};
+
+pub use crate::rings::script::{
+    AddEvent, Event, Keys, MadeKeys, NodeCount, NodeGroup, Nodes, OneMember, ReweightEvent,
+    RingsConfig,
+};
+
+/// What is measured: the configuration, and the keys that it names a file for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setup {
+    /// What the scenario says.
+    pub config: RingsConfig,
+    /// The keys of the file, where the configuration names one.
+    pub listed: Option<ListedKeys>,
+}
+
+/// Keys and how often each is asked for, from a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListedKeys {
+    // Invariant: there is one at least; weights are finite, not negative, and not all zero.
+    rows: Vec<(String, f64)>,
+}
+
+/// What a measurement will take.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// Steps, each of some nanoseconds.
+    pub operations: f64,
+    /// Bytes that are held at once.
+    pub bytes: f64,
+}
+
+impl ListedKeys {
+    /// Keys with weights.
+    ///
+    /// # Errors
+    /// Where there is no key, or the weights are not such: the number of the row and why.
+    pub fn new(rows: Vec<(String, f64)>) -> Result<Self, (usize, String)> {
+        let wrong = |weight: f64| !weight.is_finite() || weight < 0.0;
+        if let Some(index) = rows.iter().position(|(_, weight)| wrong(*weight)) {
+            let found = rows[index].1;
+            return Err((index, format!("the weight {found}, expected a number from 0 on")));
+        }
+        let total: f64 = rows.iter().map(|(_, weight)| weight).sum();
+        if !total.is_finite() || total <= 0.0 {
+            return Err((0, "no key with a weight".into()));
+        }
+        Ok(Self { rows })
+    }
+}
+
+/// Tells all that is wrong with the variants of `setup`.
+pub fn check(setup: &Setup, problems: &mut Problems) {
+    let members = setup.config.nodes.membership();
+    for choice in &setup.config.variants {
+        if let Some(entry) = choice.find("ring", CATALOGUE, problems) {
+            (entry.check)(choice, &members, problems);
+        }
+    }
+}
+
+/// What measuring `choice` once will take; nothing where the choice is wrong.
+pub fn estimate(choice: &Choice, setup: &Setup) -> Estimate {
+    let members = setup.config.nodes.membership();
+    let count = u32::try_from(members.len()).unwrap_or(u32::MAX);
+    let cost = choice
+        .find("ring", CATALOGUE, &mut Problems::default())
+        .and_then(|entry| (entry.cost)(choice, count));
+    let Some(cost) = cost else { return Estimate { operations: 0.0, bytes: 0.0 } };
+    let events = setup.config.events.len() as f64;
+    let lookups = KeySource::new(setup, Seed(0)).count as f64 * (1.0 + 2.0 * events);
+    Estimate {
+        operations: lookups * (cost.lookup_steps + 4.0)
+            + 2.0 * (1.0 + events) * cost.build_steps as f64,
+        bytes: 2.0 * cost.table_bytes as f64 + 200.0 * f64::from(count),
+    }
+}
+
+/// Measures `choice` on `setup` under `seed`.
+///
+/// # Errors
+/// Where the choice is wrong or cannot place the members.
+pub fn measure(choice: &Choice, setup: &Setup, seed: Seed) -> Result<Record, BuildError> {
+    let keys = KeySource::new(setup, seed);
+    let hash_seed = seed.stream("ring hash", "").word();
+    let hasher = Hasher::new(setup.config.hash.clone(), hash_seed);
+    let start = setup.config.nodes.membership();
+    let stages =
+        stages(&setup.config, seed).map_err(|(_, why)| BuildError::Unfit(super::Unfit(why)))?;
+
+    let mut before = Replayed::new(choice, start.clone(), hasher.clone())?;
+    let mut after = Replayed::new(choice, start.clone(), hasher)?;
+    let mut report = Report::new(choice, seed);
+    let lookup_steps = choice
+        .find("ring", CATALOGUE, &mut Problems::default())
+        .and_then(|entry| (entry.cost)(choice, start.len() as u32))
+        .map_or(0.0, |cost| cost.lookup_steps);
+    report.add(&TABLE_BYTES, "", before.placement.table_bytes() as f64);
+    report.add(&LOOKUP_STEPS, "", lookup_steps);
+
+    let mut loads = Loads::new(&start);
+    keys.each(|key, weight| {
+        loads.add(before.placement.locate(before.placement.key(key)), weight);
+    });
+    report.loads("", &loads, &start, &keys);
+    report.profiles(&loads, &start);
+
+    let mut members = start;
+    for stage in &stages {
+        if let Some(reason) = after.play(stage)? {
+            report.record.findings.push(format!("{}: built anew: {reason}", stage.label));
+        }
+        let mut change = Change::new(stage, &members);
+        keys.each(|key, weight| {
+            let from = before.placement.locate(before.placement.key(key));
+            let to = after.placement.locate(after.placement.key(key));
+            change.add(from, to, weight);
+        });
+        report.change(&stage.label, &change, &members, stage, &keys);
+        report.loads(&stage.label, &change.after, &stage.members, &keys);
+        report.add(&TABLE_BYTES, &stage.label, after.placement.table_bytes() as f64);
+        before.play(stage)?;
+        members = stage.members.clone();
+    }
+    Ok(report.record)
+}
+
+/// A placement that goes through a script.
+struct Replayed<'a> {
+    choice: &'a Choice,
+    hasher: Hasher,
+    placement: Box<dyn Placement>,
+    is_history_free: bool,
+}
+
+impl<'a> Replayed<'a> {
+    fn new(choice: &'a Choice, members: Membership, hasher: Hasher) -> Result<Self, BuildError> {
+        let placement = super::build(choice, &members, hasher.clone())?;
+        let is_history_free = choice
+            .find("ring", CATALOGUE, &mut Problems::default())
+            .is_some_and(|entry| entry.capabilities.history_free);
+        Ok(Self { choice, hasher, placement, is_history_free })
+    }
+
+    /// Lets `stage` happen. Where the placement cannot express it, it is built anew, as its user
+    /// would have to; the reason why.
+    fn play(&mut self, stage: &Stage) -> Result<Option<String>, BuildError> {
+        if BULK <= stage.steps.len() && self.is_history_free {
+            self.placement = super::build(self.choice, &stage.members, self.hasher.clone())?;
+            return Ok(None);
+        }
+        for step in &stage.steps {
+            let done = match step {
+                Step::Add(id, member) => self.placement.add(*id, member),
+                Step::Remove(id) => self.placement.remove(*id),
+                Step::Reweight(id, weight) => self.placement.reweight(*id, *weight),
+            };
+            if let Err(unsupported) = done {
+                self.placement = super::build(self.choice, &stage.members, self.hasher.clone())?;
+                return Ok(Some(unsupported.to_string()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The keys of a setup under a seed, one by one.
+struct KeySource<'a> {
+    setup: &'a Setup,
+    salt: u64,
+    count: u64,
+    weight_total: f64,
+    hottest: f64,
+}
+
+impl<'a> KeySource<'a> {
+    fn new(setup: &'a Setup, seed: Seed) -> Self {
+        let salt = seed.stream("ring keys", "").word();
+        let (count, weight_total, hottest) = match (&setup.config.keys, &setup.listed) {
+            (Keys::Made(made), _) => {
+                let total = made.popularity.weight_total(made.count);
+                (made.count, total, made.popularity.weight(0, made.count))
+            }
+            (Keys::File(_), Some(listed)) => {
+                let weights = listed.rows.iter().map(|(_, weight)| *weight);
+                (listed.rows.len() as u64, weights.clone().sum(), weights.fold(0.0, f64::max))
+            }
+            (Keys::File(_), None) => (0, 1.0, 0.0),
+        };
+        Self { setup, salt, count, weight_total, hottest }
+    }
+
+    /// Calls `each` for every key with its share of the requests.
+    fn each(&self, mut each: impl FnMut(&[u8], f64)) {
+        match (&self.setup.config.keys, &self.setup.listed) {
+            (Keys::Made(made), _) => {
+                let mut text = String::new();
+                let even = 1.0 / self.count as f64;
+                for rank in 0..self.count {
+                    text.clear();
+                    write_key(&mut text, &made.form, self.salt, rank);
+                    let share = match made.popularity {
+                        Popularity::Uniform => even,
+                        _ => made.popularity.weight(rank, self.count) / self.weight_total,
+                    };
+                    each(text.as_bytes(), share);
+                }
+            }
+            (Keys::File(_), listed) => {
+                for (key, weight) in listed.iter().flat_map(|listed| &listed.rows) {
+                    each(key.as_bytes(), weight / self.weight_total);
+                }
+            }
+        }
+    }
+}
+
+fn write_key(text: &mut String, form: &KeyForm, salt: u64, rank: u64) {
+    let word = splitmix64(salt.wrapping_add(mix(rank)));
+    let written = match form {
+        KeyForm::Hex => {
+            for shift in (0..16).rev() {
+                text.push(char::from(b"0123456789abcdef"[(word >> (4 * shift)) as usize & 15]));
+            }
+            Ok(())
+        }
+        KeyForm::Sequential => write!(text, "key-{rank}"),
+        KeyForm::Uuid => {
+            let low = splitmix64(word);
+            write!(
+                text,
+                "{:08x}-{:04x}-4{:03x}-{:x}{:03x}-{:012x}",
+                word >> 32,
+                word >> 16 & 0xffff,
+                word & 0xfff,
+                8 | low >> 62,
+                low >> 48 & 0xfff,
+                low & 0xffff_ffff_ffff
+            )
+        }
+        KeyForm::Url => write!(text, "https://www.example.com/p/{:x}/{rank}.html", word >> 40),
+    };
+    written.expect("writing to a string cannot fail");
+}
+
+/// How much each member has, by id.
+struct Loads {
+    keys: Vec<u64>,
+    requests: Vec<f64>,
+}
+
+impl Loads {
+    fn new(members: &Membership) -> Self {
+        let bound = members.id_bound();
+        Self { keys: vec![0; bound], requests: vec![0.0; bound] }
+    }
+
+    fn add(&mut self, member: MemberId, share: f64) {
+        self.keys[member.index()] += 1;
+        self.requests[member.index()] += share;
+    }
+}
+
+/// What moves in an event.
+struct Change {
+    before: Loads,
+    after: Loads,
+    moved: Moved,
+    survivors: Moved,
+    /// Whether a member neither joins, nor leaves, nor gets another weight; by id.
+    survives: Vec<bool>,
+}
+
+#[derive(Default)]
+struct Moved {
+    keys: u64,
+    requests: f64,
+}
+
+impl Change {
+    fn new(stage: &Stage, before: &Membership) -> Self {
+        let mut survives = vec![false; stage.members.id_bound()];
+        for (id, member) in stage.members.iter() {
+            let weight = before.get(id).map(|member| member.weight.to_bits());
+            survives[id.index()] = weight == Some(member.weight.to_bits());
+        }
+        Self {
+            before: Loads::new(&stage.members),
+            after: Loads::new(&stage.members),
+            moved: Moved::default(),
+            survivors: Moved::default(),
+            survives,
+        }
+    }
+
+    fn add(&mut self, from: MemberId, to: MemberId, share: f64) {
+        self.before.add(from, share);
+        self.after.add(to, share);
+        if from == to {
+            return;
+        }
+        self.moved.keys += 1;
+        self.moved.requests += share;
+        if self.survives[from.index()] && self.survives[to.index()] {
+            self.survivors.keys += 1;
+            self.survivors.requests += share;
+        }
+    }
+}
+
+/// The load of the members against their fair shares.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Balance {
+    max: f64,
+    min: f64,
+    cv: f64,
+    gini: f64,
+    distance: f64,
+}
+
+impl Balance {
+    /// Of members given as their share of the weight and their share of the load.
+    fn of(shares: impl Iterator<Item = (f64, f64)>) -> Self {
+        // Each member's load in units of its fair load, and its fair share.
+        let mut relative: Vec<(f64, f64)> =
+            shares.map(|(fair, load)| (load / fair, fair)).collect();
+        relative.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        let variance: f64 = relative.iter().map(|(r, fair)| fair * (r - 1.0) * (r - 1.0)).sum();
+        let distance: f64 = relative.iter().map(|(r, fair)| fair * (r - 1.0).abs()).sum();
+        // Twice the area below the Lorenz curve.
+        let (mut below, mut area) = (0.0, 0.0);
+        for (r, fair) in &relative {
+            area += fair * (2.0 * below + r * fair);
+            below += r * fair;
+        }
+        Self {
+            max: relative.last().map_or(0.0, |(r, _)| *r),
+            min: relative.first().map_or(0.0, |(r, _)| *r),
+            cv: libm::sqrt(variance),
+            gini: (1.0 - area).max(0.0),
+            distance: distance / 2.0,
+        }
+    }
+}
+
+/// A record in the making.
+struct Report {
+    record: Record,
+}
+
+impl Report {
+    fn new(choice: &Choice, seed: Seed) -> Self {
+        Self {
+            record: Record {
+                subject: Subject::Rings,
+                variant: choice.label(),
+                point: Vec::new(),
+                seed,
+                measures: Vec::new(),
+                samples: Vec::new(),
+                curves: Vec::new(),
+                profiles: Vec::new(),
+                faults: Vec::new(),
+                findings: Vec::new(),
+                ending: Ending::Complete,
+                event_count: 0,
+                fingerprint: 0,
+            },
+        }
+    }
+
+    fn add(&mut self, metric: &'static Metric, at: &str, value: f64) {
+        assert!(!value.is_nan(), "{} is not a number", metric.name);
+        self.record.measures.push(Measure { metric, at: at.to_owned(), value });
+    }
+
+    fn loads(&mut self, at: &str, loads: &Loads, members: &Membership, keys: &KeySource<'_>) {
+        let weight_total = members.weight_total();
+        let balance = |load_of: &dyn Fn(usize) -> f64| {
+            Balance::of(
+                members.iter().map(|(id, m)| (m.weight / weight_total, load_of(id.index()))),
+            )
+        };
+        let count = keys.count as f64;
+        let by_keys = balance(&|index| loads.keys[index] as f64 / count);
+        let by_requests = balance(&|index| loads.requests[index]);
+        for (balance, metrics) in [(by_keys, &KEY_BALANCE), (by_requests, &REQUEST_BALANCE)] {
+            let Balance { max, min, cv, gini, distance } = balance;
+            for (metric, value) in metrics.iter().copied().zip([max, min, cv, gini, distance]) {
+                self.add(metric, at, value);
+            }
+        }
+        let widest = members.iter().map(|(_, member)| member.weight).fold(0.0, f64::max);
+        let hottest = keys.hottest / keys.weight_total;
+        self.add(&REQUEST_SKEW_FLOOR, at, (hottest * weight_total / widest).max(1.0));
+        let hash = loads.keys.iter().fold(self.record.fingerprint, |h, &n| mix(h ^ mix(n + 1)));
+        self.record.fingerprint = hash;
+    }
+
+    fn change(
+        &mut self,
+        at: &str,
+        change: &Change,
+        before: &Membership,
+        stage: &Stage,
+        keys: &KeySource<'_>,
+    ) {
+        let count = keys.count as f64;
+        let gains = change.before.keys.iter().zip(&change.after.keys);
+        let floor: u64 = gains.map(|(before, after)| after.saturating_sub(*before)).sum();
+        assert!(floor <= change.moved.keys, "fewer keys moved than had to");
+        self.add(&KEY_REMAP, at, change.moved.keys as f64 / count);
+        self.add(&KEY_REMAP_FLOOR, at, floor as f64 / count);
+        self.add(&KEY_REMAP_EXCESS, at, (change.moved.keys - floor) as f64 / count);
+        self.add(&KEY_REMAP_SURVIVORS, at, change.survivors.keys as f64 / count);
+
+        let gains = change.before.requests.iter().zip(&change.after.requests);
+        let floor: f64 = gains.map(|(before, after)| (after - before).max(0.0)).sum();
+        self.add(&REQUEST_REMAP, at, change.moved.requests);
+        self.add(&REQUEST_REMAP_FLOOR, at, floor);
+        self.add(&REQUEST_REMAP_EXCESS, at, (change.moved.requests - floor).max(0.0));
+        self.add(&REQUEST_REMAP_SURVIVORS, at, change.survivors.requests);
+
+        let (total_before, total_after) = (before.weight_total(), stage.members.weight_total());
+        let fair: f64 = stage
+            .members
+            .iter()
+            .map(|(id, member)| {
+                let had = before.get(id).map_or(0.0, |member| member.weight / total_before);
+                (member.weight / total_after - had).max(0.0)
+            })
+            .sum();
+        self.add(&REMAP_FAIR, at, fair);
+    }
+
+    fn profiles(&mut self, loads: &Loads, members: &Membership) {
+        let alike = |(_, member): (MemberId, &Member)| member.weight.to_bits();
+        let first = members.iter().next().map(alike);
+        let is_even = members.iter().all(|member| Some(alike(member)) == first);
+        let total: u64 = loads.keys.iter().sum();
+        let fair = is_even.then(|| 1.0 / members.len() as f64);
+        let bars = |load_of: &dyn Fn(usize) -> f64| {
+            members.iter().map(|(id, m)| (m.name.clone(), load_of(id.index()))).collect()
+        };
+        self.record.profiles.push(Profile {
+            metric: &NODE_KEYS,
+            at: String::new(),
+            bars: bars(&|index| loads.keys[index] as f64 / total as f64),
+            fair,
+        });
+        self.record.profiles.push(Profile {
+            metric: &NODE_REQUESTS,
+            at: String::new(),
+            bars: bars(&|index| loads.requests[index]),
+            fair,
+        });
+    }
+}
+
+/// An event of so many steps is played by building anew where that comes to the same.
+const BULK: usize = 8;
+
+/// All that [`measure`] measures.
+pub const METRICS: &[&Metric] = &[
+    &KEY_SKEW,
+    &KEY_MIN,
+    &KEY_CV,
+    &KEY_GINI,
+    &KEY_DISTANCE,
+    &REQUEST_SKEW,
+    &REQUEST_MIN,
+    &REQUEST_CV,
+    &REQUEST_GINI,
+    &REQUEST_DISTANCE,
+    &REQUEST_SKEW_FLOOR,
+    &KEY_REMAP,
+    &KEY_REMAP_FLOOR,
+    &KEY_REMAP_EXCESS,
+    &KEY_REMAP_SURVIVORS,
+    &REQUEST_REMAP,
+    &REQUEST_REMAP_FLOOR,
+    &REQUEST_REMAP_EXCESS,
+    &REQUEST_REMAP_SURVIVORS,
+    &REMAP_FAIR,
+    &NODE_KEYS,
+    &NODE_REQUESTS,
+    &TABLE_BYTES,
+    &LOOKUP_STEPS,
+];
+
+const KEY_BALANCE: [&Metric; 5] = [&KEY_SKEW, &KEY_MIN, &KEY_CV, &KEY_GINI, &KEY_DISTANCE];
+const REQUEST_BALANCE: [&Metric; 5] =
+    [&REQUEST_SKEW, &REQUEST_MIN, &REQUEST_CV, &REQUEST_GINI, &REQUEST_DISTANCE];
+
+macro_rules! metrics {
+    ($($constant:ident = $name:literal, $title:literal, $unit:ident, $better:ident:
+       $definition:literal;)*) => {$(
+        #[doc = $definition]
+        pub static $constant: Metric = Metric {
+            name: $name,
+            title: $title,
+            unit: Unit::$unit,
+            better: Better::$better,
+            definition: $definition,
+        };
+    )*};
+}
+
+metrics! {
+    KEY_SKEW = "key_skew", "key load, max/mean", Ratio, Lower:
+        "The largest, over the members, of keys owned divided by the fair number, which is keys · weight / sum of weights. 1 is perfect.";
+    KEY_MIN = "key_min", "key load, min/mean", Ratio, Higher:
+        "The smallest, over the members, of keys owned divided by the fair number. 1 is perfect.";
+    KEY_CV = "key_cv", "key load, coefficient of variation", Ratio, Lower:
+        "The square root of the mean, over the members by fair share, of (keys owned / fair number - 1)²: standard deviation over mean where weights are equal.";
+    KEY_GINI = "key_gini", "key load, Gini coefficient", Ratio, Lower:
+        "The Gini coefficient of keys owned / fair number over the members, each counted by its fair share. 0 is perfect.";
+    KEY_DISTANCE = "key_distance", "key load, distance from fair", Share, Lower:
+        "Half the sum, over the members, of |share of the keys - fair share|: the part of the keys that would have to move to be fair.";
+    REQUEST_SKEW = "request_skew", "request load, max/mean", Ratio, Lower:
+        "The largest, over the members, of the share of the requests that goes to its keys divided by its fair share. 1 is perfect.";
+    REQUEST_MIN = "request_min", "request load, min/mean", Ratio, Higher:
+        "The smallest, over the members, of the share of the requests that goes to its keys divided by its fair share. 1 is perfect.";
+    REQUEST_CV = "request_cv", "request load, coefficient of variation", Ratio, Lower:
+        "The square root of the mean, over the members by fair share, of (share of the requests / fair share - 1)².";
+    REQUEST_GINI = "request_gini", "request load, Gini coefficient", Ratio, Lower:
+        "The Gini coefficient of share of the requests / fair share over the members, each counted by its fair share. 0 is perfect.";
+    REQUEST_DISTANCE = "request_distance", "request load, distance from fair", Share, Lower:
+        "Half the sum, over the members, of |share of the requests - fair share|.";
+    REQUEST_SKEW_FLOOR = "request_skew_floor", "request load, max/mean that no placement beats", Ratio, Neither:
+        "The larger of 1 and the hottest key's share of the requests divided by the largest fair share: that key has to be somewhere.";
+    KEY_REMAP = "key_remap", "keys moved", Share, Lower:
+        "The share of the keys whose owner after the event is not the one before it.";
+    KEY_REMAP_FLOOR = "key_remap_floor", "keys moved, floor", Share, Neither:
+        "The sum over the members of max(0, keys after - keys before), over all keys: between these two assignments no placement moves less.";
+    KEY_REMAP_EXCESS = "key_remap_excess", "keys moved above the floor", Share, Lower:
+        "key_remap - key_remap_floor: what moved although it need not.";
+    KEY_REMAP_SURVIVORS = "key_remap_survivors", "keys moved between survivors", Share, Lower:
+        "The share of the keys that moved from one to another of the members that neither joined, nor left, nor got another weight.";
+    REQUEST_REMAP = "request_remap", "requests moved", Share, Lower:
+        "The share of the requests that goes to keys whose owner after the event is not the one before it.";
+    REQUEST_REMAP_FLOOR = "request_remap_floor", "requests moved, floor", Share, Neither:
+        "The sum over the members of max(0, share of the requests after - before).";
+    REQUEST_REMAP_EXCESS = "request_remap_excess", "requests moved above the floor", Share, Lower:
+        "request_remap - request_remap_floor.";
+    REQUEST_REMAP_SURVIVORS = "request_remap_survivors", "requests moved between survivors", Share, Lower:
+        "The share of the requests that goes to keys that moved between members that neither joined, nor left, nor got another weight.";
+    REMAP_FAIR = "remap_fair", "keys moved by a perfect placement", Share, Neither:
+        "The sum over the members of max(0, fair share after - fair share before): what a placement that is fair before and after has to move.";
+    NODE_KEYS = "node_keys", "keys by node", Share, Neither:
+        "The member's share of the keys, before the first event.";
+    NODE_REQUESTS = "node_requests", "requests by node", Share, Neither:
+        "The member's share of the requests, before the first event.";
+    TABLE_BYTES = "table_bytes", "table", Bytes, Lower:
+        "Bytes of the tables that a look-up reads, without the names of the members.";
+    LOOKUP_STEPS = "lookup_steps", "look-up steps", Count, Lower:
+        "Expected hashes, draws and table reads of a look-up that follow one after the other, by theory, without the hash of the key.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Value};
+
+    fn setup(text: &str) -> Setup {
+        let mut problems = Problems::default();
+        let value = Value::parse(text, 0, &mut problems);
+        let config = RingsConfig::read(&value, &mut problems);
+        let config = config.unwrap_or_else(|| panic!("{problems:?}"));
+        let setup = Setup { config, listed: None };
+        check(&setup, &mut problems);
+        assert!(problems.is_empty(), "{problems:?}");
+        setup
+    }
+
+    fn run(text: &str) -> Record {
+        let setup = setup(text);
+        measure(&setup.config.variants[0], &setup, Seed(1)).unwrap()
+    }
+
+    fn problems(text: &str) -> Vec<String> {
+        let mut problems = Problems::default();
+        let value = Value::parse(text, 0, &mut problems);
+        if let Some(config) = RingsConfig::read(&value, &mut problems) {
+            check(&Setup { config, listed: None }, &mut problems);
+        }
+        problems.into_sorted().into_iter().map(|problem| problem.message).collect()
+    }
+
+    #[track_caller]
+    fn near(record: &Record, metric: &str, at: &str, expected: f64, tolerance: f64) {
+        let value = record.value(metric, at).unwrap_or_else(|| panic!("no {metric} at {at}"));
+        assert!((value - expected).abs() <= tolerance, "{metric} at {at}: {value}, {expected}");
+    }
+
+    #[test]
+    fn modulo_moves_all_but_min_over_lcm_of_the_keys() {
+        let record =
+            run("variants = [\"modulo\"]\nnodes = 10\nkeys = { made = { count = 200000 } }
+            events = [\"add\", { scale = 22 }, \"remove\"]");
+        near(&record, "key_remap", "add", 10.0 / 11.0, 0.003);
+        near(&record, "key_remap", "scale 11 to 22", 0.5, 0.003);
+        near(&record, "key_remap", "remove", 1.0 - 1.0 / 22.0, 0.003);
+        near(&record, "key_remap_survivors", "remove", 20.0 / 22.0, 0.01);
+        // A join adds nothing to the survivors, and no node loses more than it had.
+        near(&record, "key_remap_floor", "add", 1.0 / 11.0, 0.01);
+    }
+
+    #[test]
+    fn a_ring_moves_only_what_must() {
+        let record = run("variants = [{ ring = { virtual_nodes = 1000 } }]\nnodes = 20
+            keys = { made = { count = 200000, popularity = { zipf = 0.8 } } }
+            events = [\"add\", { remove = { node = \"node-3\" } }, \"replace\",
+                { reweight = { weight = 2.0 } }, { scale = 40 }]");
+        near(&record, "key_remap", "add", 1.0 / 21.0, 0.005);
+        near(&record, "key_remap", "remove node-3", 1.0 / 21.0, 0.005);
+        near(&record, "remap_fair", "scale 20 to 40", 0.487, 0.02);
+        for at in ["add", "remove node-3", "replace", "reweight to 2", "scale 20 to 40"] {
+            near(&record, "key_remap_survivors", at, 0.0, 0.0);
+            // A newcomer's name is not its predecessor's, and so neither are its keys: what one
+            // leaves to the others is not what the other takes from them.
+            let excess = if at == "replace" { 1.0 / 21.0 } else { 0.0 };
+            near(&record, "key_remap_excess", at, excess, excess / 5.0);
+            near(&record, "request_remap_excess", at, excess, excess / 3.0 + 1e-9);
+        }
+    }
+
+    #[test]
+    fn the_spread_of_a_ring_is_what_theory_says() {
+        // sqrt((n - 1) / (n v + 1)), and 1 / sqrt(keys a node) of sampling noise.
+        let (mut sum, seeds) = (0.0, 20);
+        let setup = setup(
+            "variants = [{ ring = { virtual_nodes = 10 } }]\nnodes = 100
+            keys = { made = { count = 200000 } }",
+        );
+        for seed in 0..seeds {
+            let record = measure(&setup.config.variants[0], &setup, Seed(seed)).unwrap();
+            sum += record.value("key_cv", "").unwrap();
+        }
+        let theory = libm::sqrt(99.0 / 1001.0 + 1.0 / 2000.0);
+        let mean = sum / seeds as f64;
+        assert!((mean / theory - 1.0).abs() < 0.05, "{mean}, expected {theory}");
+    }
+
+    #[test]
+    fn weights_are_followed_and_unfairness_is_counted_against_them() {
+        let record = run("variants = [{ ring = { virtual_nodes = 1000 } }]
+            nodes = [{ name = \"big\", weight = 3.0 }, { name = \"small\", count = 3 }]");
+        near(&record, "key_skew", "", 1.0, 0.08);
+        near(&record, "key_distance", "", 0.0, 0.05);
+        let big = record.profiles[0].bars[0].clone();
+        assert_eq!(big.0, "big");
+        assert!((big.1 - 0.5).abs() < 0.05, "{big:?}");
+    }
+
+    #[test]
+    fn one_hot_key_is_told_apart_from_the_ring() {
+        let record = run("variants = [\"modulo\"]\nnodes = 10\nkeys = { made = { count = 10000,
+            popularity = { hot_spots = { count = 1, share = \"50%\" } } } }");
+        near(&record, "request_skew_floor", "", 5.0, 1e-9);
+        near(&record, "request_skew", "", 5.5, 0.1);
+        near(&record, "key_skew", "", 1.0, 0.1);
+    }
+
+    #[test]
+    fn balance_agrees_with_a_case_done_by_hand() {
+        // Loads 0, 1, 1, 2 of 4: mean 1, deviation sqrt(1/2), Gini 3/8.
+        let loads = [0.0, 0.25, 0.25, 0.5];
+        let balance = Balance::of(loads.into_iter().map(|load| (0.25, load)));
+        assert_eq!((balance.max, balance.min), (2.0, 0.0));
+        assert!((balance.cv - libm::sqrt(0.5)).abs() < 1e-12);
+        assert!((balance.gini - 0.375).abs() < 1e-12);
+        assert!((balance.distance - 0.25).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_run_repeats_to_the_last_bit_and_another_seed_differs() {
+        let setup = setup("variants = [\"ring\"]\nnodes = 5\nevents = [\"remove\"]");
+        let run = |seed| measure(&setup.config.variants[0], &setup, Seed(seed)).unwrap();
+        assert_eq!(run(1), run(1));
+        assert_ne!(run(1).fingerprint, run(2).fingerprint);
+    }
+
+    #[test]
+    fn what_cannot_be_is_told_with_all_its_reasons() {
+        assert_eq!(
+            problems("variants = [\"rung\", { ring = { virtual_nodes = 0 } }]\nnodes = 3"),
+            [
+                "unknown ring `rung`, expected `modulo`, `ring`",
+                "found 0, expected at least 1 and at most 1000000",
+            ]
+        );
+        assert_eq!(
+            problems("variants = []\nnodes = 0\nkeys = { made = { count = 0 } }"),
+            [
+                "found 0, expected at least 1 and at most 1000000",
+                "found 0, expected at least 1 and at most 10000000000",
+            ]
+        );
+        let events = "variants = [\"ring\"]\nnodes = 2\nevents = ";
+        for (event, message) in [
+            ("[\"remove\", \"remove\"]", "remove: no member would be left"),
+            ("[{ remove = { node = \"x\" } }]", "`x` is not a member at that time"),
+            ("[{ add = { node = \"node-1\" } }]", "`node-1` is a member already"),
+            ("[{ fail_zone = \"eu\" }]", "no member is in the zone \"eu\""),
+        ] {
+            assert_eq!(problems(&format!("{events}{event}")), [message]);
+        }
+        assert_eq!(
+            problems("variants = [\"ring\"]\nnodes = [{ name = \"a\" }, { name = \"a\" }]"),
+            ["two nodes are called `a`"]
+        );
+        assert_eq!(
+            problems("variants = [\"ring\"]\nnodes = 1000000000000").len(),
+            1,
+            "a count that no machine holds is refused"
+        );
+        let ring = "variants = [{ ring = { virtual_nodes = 100000 } }]\nnodes = 1000000";
+        assert!(problems(ring)[0].contains("would take"), "{:?}", problems(ring));
+    }
+}

@@ -1,0 +1,182 @@
+//! Placements that only know buckets 0 to n - 1, and the members behind the numbers.
+//!
+//! Modulo, jump and their like are functions from a key and a count of buckets to a bucket. Such
+//! a function can gain or lose the *last* bucket; which member stands behind which number is
+//! somebody else's affair, and this file is that somebody. When a member leaves from the middle,
+//! the scenario says what becomes of its number ([`Removal`]), and reports show what that costs.
+//!
+//! Cost of the table: 4 bytes a bucket, one read a look-up.
+
+use crate::choice::About;
+use crate::config::Config;
+use crate::model::placement::{Key, Member, MemberId, Membership, Placement, Unsupported};
+use crate::rings::hash::Hasher;
+use crate::rings::{Capabilities, Cost, Ring, Unfit};
+
+crate::config! {
+    /// What becomes of the number of a member that leaves.
+    pub(super) enum Removal {
+        /// The members behind it move up by one, as in a list of addresses with a line deleted.
+        "renumber" => Renumber,
+        /// The last member takes it over.
+        "swap" => Swap,
+        /// It stays, dead; who meets it hashes again. The next member to join takes it.
+        "tombstone" => Tombstone,
+    }
+}
+
+/// A function from a key and a number of buckets to a bucket.
+pub(super) trait BucketFunction: std::fmt::Debug + Send + Sync + Sized + 'static {
+    /// What the variant says of itself.
+    const ABOUT: About;
+    /// What it can do; `replicas` means the buckets that follow.
+    const CAPABILITIES: Capabilities;
+    /// Its parameters.
+    type Params: Config;
+
+    /// What becomes of a number.
+    fn removal(params: &Self::Params) -> Removal;
+
+    /// Expected steps of [`bucket`](Self::bucket).
+    fn steps(params: &Self::Params, count: u32) -> f64;
+
+    /// The function with these parameters.
+    fn new(params: &Self::Params) -> Self;
+
+    /// The bucket of `key` out of `count`, of which there is one at least.
+    fn bucket(&self, hasher: &Hasher, key: Key<'_>, count: u32) -> u32;
+}
+
+/// A bucket function and the members behind its numbers.
+#[derive(Debug)]
+pub(super) struct Numbered<F> {
+    function: F,
+    hasher: Hasher,
+    removal: Removal,
+    /// The member behind each number, or [`DEAD`].
+    members: Vec<u32>,
+    /// The dead numbers, the one that died last at the end.
+    dead: Vec<u32>,
+}
+
+impl<F: BucketFunction> Numbered<F> {
+    fn count(&self) -> u32 {
+        self.members.len() as u32
+    }
+
+    /// The live bucket of a key that met the dead one: it hashes again, with a bound, and then
+    /// walks on to the next live number.
+    #[cold]
+    fn past_the_dead(&self, key: Key<'_>, bucket: u32) -> MemberId {
+        let mut hash = key.hash;
+        for _ in 0..REHASHES_MAX {
+            hash = self.hasher.again(hash, 0);
+            let bucket = self.function.bucket(&self.hasher, Key { hash, ..key }, self.count());
+            let member = self.members[bucket as usize];
+            if member != DEAD {
+                return MemberId(member);
+            }
+        }
+        let from = bucket as usize;
+        let (before, behind) = self.members.split_at(from);
+        let live = behind.iter().chain(before).find(|&&member| member != DEAD);
+        MemberId(*live.expect("the last member never leaves"))
+    }
+}
+
+impl<F: BucketFunction> Ring for Numbered<F> {
+    const ABOUT: About = F::ABOUT;
+    const CAPABILITIES: Capabilities = F::CAPABILITIES;
+    type Params = F::Params;
+
+    fn fits(_: &F::Params, _: &Membership) -> Result<(), Unfit> {
+        Ok(())
+    }
+
+    fn cost(params: &F::Params, member_count: u32) -> Cost {
+        Cost {
+            table_bytes: 4 * u64::from(member_count),
+            build_steps: member_count.into(),
+            lookup_steps: F::steps(params, member_count) + 1.0,
+        }
+    }
+
+    fn build(params: &F::Params, members: &Membership, hasher: Hasher) -> Self {
+        Self {
+            function: F::new(params),
+            hasher,
+            removal: F::removal(params),
+            members: members.iter().map(|(id, _)| id.0).collect(),
+            dead: Vec::new(),
+        }
+    }
+}
+
+impl<F: BucketFunction> Placement for Numbered<F> {
+    fn hash(&self, bytes: &[u8]) -> u64 {
+        self.hasher.of(bytes)
+    }
+
+    fn locate(&self, key: Key<'_>) -> MemberId {
+        let bucket = self.function.bucket(&self.hasher, key, self.count());
+        match self.members[bucket as usize] {
+            DEAD => self.past_the_dead(key, bucket),
+            member => MemberId(member),
+        }
+    }
+
+    fn replicas(
+        &self,
+        key: Key<'_>,
+        count: usize,
+        out: &mut Vec<MemberId>,
+    ) -> Result<(), Unsupported> {
+        if !F::CAPABILITIES.replicas {
+            return Err(Unsupported::because("it knows only one bucket for a key"));
+        }
+        out.clear();
+        let bucket = self.function.bucket(&self.hasher, key, self.count()) as usize;
+        let (before, behind) = self.members.split_at(bucket);
+        let live = behind.iter().chain(before).filter(|&&member| member != DEAD);
+        out.extend(live.take(count).map(|&member| MemberId(member)));
+        Ok(())
+    }
+
+    fn add(&mut self, id: MemberId, _: &Member) -> Result<(), Unsupported> {
+        assert!(id.0 != DEAD, "the last id stands for nobody");
+        match self.dead.pop() {
+            Some(number) => self.members[number as usize] = id.0,
+            None => self.members.push(id.0),
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, id: MemberId) -> Result<(), Unsupported> {
+        let number = self.members.iter().position(|&member| member == id.0);
+        let number = number.expect("only a member is removed");
+        assert!(self.dead.len() + 1 < self.members.len(), "the last member never leaves");
+        match self.removal {
+            _ if number + 1 == self.members.len() => drop(self.members.pop()),
+            Removal::Renumber => drop(self.members.remove(number)),
+            Removal::Swap => drop(self.members.swap_remove(number)),
+            Removal::Tombstone => {
+                self.members[number] = DEAD;
+                self.dead.push(number as u32);
+            }
+        }
+        Ok(())
+    }
+
+    fn reweight(&mut self, _: MemberId, _: f64) -> Result<(), Unsupported> {
+        Err(Unsupported::because("it knows no weights: all buckets are alike"))
+    }
+
+    fn table_bytes(&self) -> usize {
+        4 * (self.members.len() + self.dead.len())
+    }
+}
+
+const DEAD: u32 = u32::MAX;
+/// After so many dead buckets a key walks instead. Where half the buckets are dead, one key in
+/// 10¹⁹ comes to that.
+const REHASHES_MAX: u32 = 64;
