@@ -43,7 +43,7 @@ pub struct Row {
 impl DataFile {
     /// Reads the file as CSV whose header names at least `columns`; other columns are passed over.
     /// An empty file, or one without rows, is a mistake.
-    pub fn rows(&self, columns: &[&'static str], problems: &mut Problems) -> Option<Vec<Row>> {
+    pub fn rows(&self, columns: &[&str], problems: &mut Problems) -> Option<Vec<Row>> {
         let before = problems.len();
         let mut reader = csv::Reader::from_reader(self.text.as_bytes());
         let header = match reader.headers() {

@@ -64,11 +64,11 @@ macro_rules! config {
                         $crate::config!(@read fields, problems, $field $(, $default)?);
                     $(
                         let $field = $field.and_then(|found| $crate::config::within(
-                            found, &($range), fields.place_of(stringify!($field)), problems,
+                            found, &($range), fields.place_of($crate::config::bare(stringify!($field))), problems,
                         ));
                     )?
                 )*
-                fields.finish(&[$(stringify!($field)),*], problems);
+                fields.finish(&[$($crate::config::bare(stringify!($field))),*], problems);
                 let this = Self { $( $field: $field? ),* };
                 $(
                     let before = problems.len();
@@ -84,7 +84,7 @@ macro_rules! config {
                 $crate::config::schema_of_struct(
                     concat!($($doc),*).trim(),
                     vec![$((
-                        stringify!($field),
+                        $crate::config::bare(stringify!($field)),
                         concat!($($field_doc),*).trim(),
                         <$ty as $crate::config::Config>::schema(),
                         $crate::config!(@default $ty $(, $default)?),
@@ -96,7 +96,7 @@ macro_rules! config {
                 #[allow(unused_mut)]
                 let mut table = ::serde_json::Map::new();
                 $( table.insert(
-                    stringify!($field).into(),
+                    $crate::config::bare(stringify!($field)).into(),
                     <$ty as $crate::config::Config>::write(&self.$field),
                 ); )*
                 ::serde_json::Value::Object(table)
@@ -150,10 +150,10 @@ macro_rules! config {
     };
 
     (@read $fields:ident, $problems:ident, $field:ident, $default:expr) => {
-        $fields.optional(stringify!($field), || $default, $problems)
+        $fields.optional($crate::config::bare(stringify!($field)), || $default, $problems)
     };
     (@read $fields:ident, $problems:ident, $field:ident) => {
-        $fields.required(stringify!($field), $problems)
+        $fields.required($crate::config::bare(stringify!($field)), $problems)
     };
     (@default $ty:ty, $default:expr) => {
         Some(<$ty as $crate::config::Config>::write(&$default))

@@ -222,6 +222,12 @@ where
     None
 }
 
+/// The name of a field as a scenario writes it: `for`, where Rust has to write `r#for`.
+#[doc(hidden)]
+pub fn bare(field: &'static str) -> &'static str {
+    field.strip_prefix("r#").unwrap_or(field)
+}
+
 /// The schema of a struct, from its fields' names, docs, schemas and defaults.
 #[doc(hidden)]
 pub fn schema_of_struct(doc: &str, fields: Vec<(&str, &str, Json, Option<Json>)>) -> Json {

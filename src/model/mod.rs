@@ -1,4 +1,19 @@
-//! The physical world.
+//! The physical world: nodes with clocks, disks and servers, joined by links, struck by faults and
+//! put to work by clients. It knows no ring, no lock and no queue.
 
+pub mod clock;
+pub mod cluster;
+pub mod directory;
+mod disk;
+pub mod dist;
+pub mod fault;
+pub mod load;
+pub mod network;
+pub mod node;
 pub mod placement;
 pub mod popularity;
+pub mod station;
+mod strike;
+#[cfg(test)]
+mod tests;
+mod transport;

@@ -1,0 +1,439 @@
+//! What becomes of a message between two nodes: connections as TCP gives them, or datagrams.
+//!
+//! A *path* leads from one node to another; the two paths between the same nodes lie side by side.
+//! On a connection a path is a queue: nothing overtakes, and while a packet has not got through,
+//! all behind it wait (RFC 9293; the retransmission timer doubles, RFC 6298). A connection is
+//! numbered, so that what belongs to an earlier one cannot be taken for a later one's.
+//!
+//! Kept simple on purpose: every loss is repaired by the retransmission timer, never by the
+//! receiver's duplicate acknowledgements; acknowledgements cost nothing; the first connection of
+//! each pair of nodes stands when the run begins, and a later one costs a round trip.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::kernel::event_queue::EventQueue;
+use crate::kernel::rng::{Rng, Seed};
+use crate::kernel::time::{SimDuration, SimTime};
+
+use super::cluster::{Cluster, ClusterEvent, FlightId, PathId, State, Workload};
+use super::network::{Carriage, Path, Transport};
+use super::node::{Closed, Connection, Input, Node, NodeId, Wire};
+
+/// All paths that were ever used.
+#[derive(Debug)]
+pub(super) struct Routes {
+    paths: Vec<Flow>,
+    // Path 2p and path 2p + 1 lead there and back.
+    pairs: Vec<Pair>,
+    // By sender, then by receiver.
+    to: Vec<BTreeMap<NodeId, PathId>>,
+    seed: Seed,
+}
+
+/// One direction between two nodes.
+#[derive(Debug)]
+struct Flow {
+    from: NodeId,
+    to: NodeId,
+    path: Path,
+    /// Before this instant nothing leaves: a handshake is under way.
+    ready_at: SimTime,
+    /// When the last thing sent so far will arrive: nothing overtakes it.
+    last_arrival: SimTime,
+    /// What has not got through, in the order in which it was sent.
+    backlog: VecDeque<FlightId>,
+    /// When the oldest of it was first tried.
+    stalled_since: SimTime,
+    tries: u32,
+    retransmit_at: SimTime,
+    sent_count: u64,
+    scramble: Option<Box<Rng>>,
+}
+
+/// The connections between two nodes, one after the other.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pair {
+    /// The latest.
+    number: u32,
+    /// When it was opened.
+    opened: SimTime,
+    /// Up to which each side holds them for closed; the side that sends on path 2p first.
+    closed: [u32; 2],
+}
+
+/// Something under way.
+#[derive(Debug)]
+pub(super) struct Flight<M> {
+    path: PathId,
+    /// Its place among all that was sent on the path.
+    place: u64,
+    connection: Connection,
+    opened: SimTime,
+    body: Body<M>,
+}
+
+#[derive(Debug)]
+enum Body<M> {
+    Message(M),
+    /// The sender closes the connection, after all that it sent.
+    Finish,
+    /// The sender does not know this connection.
+    Reset,
+}
+
+impl<M: Wire> Body<M> {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Message(message) => message.kind(),
+            Self::Finish => "finish",
+            Self::Reset => "reset",
+        }
+    }
+
+    fn size_bytes(&self) -> u32 {
+        match self {
+            Self::Message(message) => message.size_bytes(),
+            Self::Finish | Self::Reset => 0,
+        }
+    }
+}
+
+impl PathId {
+    const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    const fn pair(self) -> usize {
+        (self.0 / 2) as usize
+    }
+
+    const fn side(self) -> usize {
+        (self.0 % 2) as usize
+    }
+
+    const fn back(self) -> Self {
+        Self(self.0 ^ 1)
+    }
+}
+
+impl Routes {
+    pub(super) fn new(node_count: usize, seed: Seed) -> Self {
+        Self { paths: Vec::new(), pairs: Vec::new(), to: vec![BTreeMap::new(); node_count], seed }
+    }
+
+    fn of(&self, from: NodeId) -> Vec<PathId> {
+        self.to[from.index()].values().copied().collect()
+    }
+}
+
+impl<N: Node, W: Workload<N>> Cluster<N, W> {
+    fn path(&mut self, from: NodeId, to: NodeId) -> PathId {
+        if let Some(&path) = self.routes.to[from.index()].get(&to) {
+            return path;
+        }
+        let there = PathId(self.routes.paths.len() as u32);
+        for (from, to) in [(from, to), (to, from)] {
+            self.routes.paths.push(Flow {
+                from,
+                to,
+                path: self.network.path(from, to),
+                ready_at: SimTime::ZERO,
+                last_arrival: SimTime::ZERO,
+                backlog: VecDeque::new(),
+                stalled_since: SimTime::ZERO,
+                tries: 0,
+                retransmit_at: SimTime::END,
+                sent_count: 0,
+                scramble: None,
+            });
+        }
+        self.routes.pairs.push(Pair::default());
+        self.routes.to[to.index()].insert(from, there.back());
+        // Last, so that a path to oneself is the first of its pair.
+        self.routes.to[from.index()].insert(to, there);
+        there
+    }
+
+    /// Sends a message, as the network is set up.
+    pub(super) fn send(
+        &mut self,
+        from: NodeId,
+        to: NodeId,
+        message: N::Message,
+        queue: &mut EventQueue<ClusterEvent<W::Event>>,
+    ) {
+        self.count_traffic(&message);
+        let path = self.path(from, to);
+        match self.network.config.transport {
+            Transport::Datagram => self.send_datagram(path, message, queue),
+            Transport::Connection => {
+                let connection = self.connect(path, queue.now());
+                self.dispatch(path, connection, Body::Message(message), queue);
+            }
+        }
+    }
+
+    fn send_datagram(
+        &mut self,
+        path: PathId,
+        message: N::Message,
+        queue: &mut EventQueue<ClusterEvent<W::Event>>,
+    ) {
+        let flow = &mut self.routes.paths[path.index()];
+        let scramble = flow.scramble.get_or_insert_with(|| {
+            Box::new(
+                self.routes.seed.stream("datagrams", &format!("{}>{}", flow.from.0, flow.to.0)),
+            )
+        });
+        let (held, is_doubled) = self.network.scramble(scramble);
+        for _ in 0..=u32::from(is_doubled) {
+            let (kind, size) = (message.kind(), message.size_bytes());
+            let carriage = self.network.carry(&mut flow.path, kind, size, queue.now());
+            if let Carriage::Arrives(at) = carriage {
+                let flight = Flight {
+                    path,
+                    place: 0,
+                    connection: Connection(0),
+                    opened: SimTime::END,
+                    body: Body::Message(message.clone()),
+                };
+                let id = FlightId(self.flights.insert(flight));
+                queue.schedule_at(at + held, ClusterEvent::Arrive(id));
+            }
+        }
+    }
+
+    /// The connection that the sender of `path` uses; a new one where it holds the last for
+    /// closed.
+    fn connect(&mut self, path: PathId, now: SimTime) -> Connection {
+        let pair = &mut self.routes.pairs[path.pair()];
+        if pair.number <= pair.closed[path.side()] {
+            pair.number += 1;
+            pair.opened = now;
+            if 1 < pair.number {
+                let round_trip = self.handshake(path);
+                self.routes.paths[path.index()].ready_at = now + round_trip;
+            } else {
+                pair.opened = SimTime::ZERO;
+            }
+        }
+        Connection(self.routes.pairs[path.pair()].number)
+    }
+
+    /// How long it takes until the other side has answered that it is there.
+    fn handshake(&mut self, path: PathId) -> SimDuration {
+        let mut round_trip = SimDuration::ZERO;
+        for way in [path, path.back()] {
+            let flow = &mut self.routes.paths[way.index()];
+            if let Carriage::Arrives(at) =
+                self.network.carry(&mut flow.path, "connect", 0, SimTime::ZERO)
+            {
+                round_trip += at.since(SimTime::ZERO);
+            }
+        }
+        round_trip
+    }
+
+    /// Puts something onto a path, behind all that is on it.
+    fn dispatch(
+        &mut self,
+        path: PathId,
+        connection: Connection,
+        body: Body<N::Message>,
+        queue: &mut EventQueue<ClusterEvent<W::Event>>,
+    ) {
+        let opened = self.routes.pairs[path.pair()].opened;
+        let flow = &mut self.routes.paths[path.index()];
+        let place = flow.sent_count;
+        flow.sent_count += 1;
+        let flight = Flight { path, place, connection, opened, body };
+        let id = FlightId(self.flights.insert(flight));
+        if flow.backlog.is_empty() {
+            self.transmit(id, queue);
+        } else {
+            flow.backlog.push_back(id);
+        }
+    }
+
+    /// Sends something that is first on its path; true where it gets through.
+    fn transmit(&mut self, id: FlightId, queue: &mut EventQueue<ClusterEvent<W::Event>>) -> bool {
+        let gets_through = self.attempt(id, queue);
+        if !gets_through {
+            self.stall(id, queue);
+        }
+        gets_through
+    }
+
+    /// Tries to bring something to the other side.
+    fn attempt(&mut self, id: FlightId, queue: &mut EventQueue<ClusterEvent<W::Event>>) -> bool {
+        let flight = self.flights.get(id.0);
+        let flow = &mut self.routes.paths[flight.path.index()];
+        let (kind, size) = (flight.body.kind(), flight.body.size_bytes());
+        let leaves = queue.now().max(flow.ready_at);
+        let carriage = self.network.carry(&mut flow.path, kind, size, leaves);
+        // A machine without power acknowledges nothing.
+        let is_up = self.hosts[flow.to.index()].state != State::MachineDown;
+        match carriage {
+            Carriage::Arrives(at) if is_up => {
+                flow.last_arrival = at.max(flow.last_arrival);
+                queue.schedule_at(flow.last_arrival, ClusterEvent::Arrive(id));
+                true
+            }
+            Carriage::Arrives(_) | Carriage::Lost | Carriage::Blocked => false,
+        }
+    }
+
+    /// Keeps something that did not get through, to try again.
+    fn stall(&mut self, id: FlightId, queue: &mut EventQueue<ClusterEvent<W::Event>>) {
+        let now = queue.now();
+        let flight = self.flights.get(id.0);
+        let path = flight.path;
+        let flow = &mut self.routes.paths[path.index()];
+        let place = flight.place;
+        let at = flow.backlog.partition_point(|other| self.flights.get(other.0).place < place);
+        if flow.backlog.is_empty() {
+            flow.stalled_since = now;
+            flow.tries = 0;
+            flow.retransmit_at = now + self.network.config.retransmit_min;
+            queue.schedule_at(flow.retransmit_at, ClusterEvent::Retransmit(path));
+        }
+        flow.backlog.insert(at, id);
+    }
+
+    /// The retransmission timer of a path has fallen due.
+    pub(super) fn retransmit(
+        &mut self,
+        path: PathId,
+        queue: &mut EventQueue<ClusterEvent<W::Event>>,
+    ) {
+        let now = queue.now();
+        let flow = &mut self.routes.paths[path.index()];
+        if flow.retransmit_at != now {
+            return;
+        }
+        flow.retransmit_at = SimTime::END;
+        let Some(&first) = flow.backlog.front() else { return };
+        if self.attempt(first, queue) {
+            let flow = &mut self.routes.paths[path.index()];
+            flow.backlog.pop_front();
+            let mut rest = std::mem::take(&mut flow.backlog);
+            while let Some(next) = rest.pop_front() {
+                if !self.transmit(next, queue) {
+                    self.routes.paths[path.index()].backlog.extend(rest);
+                    return;
+                }
+            }
+            return;
+        }
+        let config = &self.network.config;
+        let flow = &mut self.routes.paths[path.index()];
+        if config.user_timeout <= now.since(flow.stalled_since) {
+            self.give_up(path);
+            return;
+        }
+        flow.tries += 1;
+        let wait = config.retransmit_min.times(1 << flow.tries.min(40));
+        flow.retransmit_at = now + wait.min(config.retransmit_max);
+        queue.schedule_at(flow.retransmit_at, ClusterEvent::Retransmit(path));
+    }
+
+    /// Nobody acknowledged anything for too long: the sender's side of the connection is gone.
+    fn give_up(&mut self, path: PathId) {
+        let flow = &mut self.routes.paths[path.index()];
+        let (from, peer) = (flow.from, flow.to);
+        for id in std::mem::take(&mut flow.backlog) {
+            self.flights.remove(id.0);
+        }
+        let pair = &mut self.routes.pairs[path.pair()];
+        if pair.closed[path.side()] < pair.number {
+            pair.closed[path.side()] = pair.number;
+            let via = Connection(pair.number);
+            self.give(from, Input::Closed { peer, via, why: Closed::TimedOut });
+        }
+    }
+
+    /// Something arrives.
+    pub(super) fn arrive(&mut self, id: FlightId, queue: &mut EventQueue<ClusterEvent<W::Event>>) {
+        let flight = self.flights.get(id.0);
+        let (path, connection, opened) = (flight.path, flight.connection, flight.opened);
+        let flow = &self.routes.paths[path.index()];
+        let (from, to) = (flow.from, flow.to);
+        let is_datagram = connection == Connection(0);
+        let host = &self.hosts[to.index()];
+        if host.state == State::MachineDown {
+            // Silence. A machine that is up itself will try again.
+            let is_kept = !is_datagram && self.hosts[from.index()].state != State::MachineDown;
+            if is_kept {
+                self.stall(id, queue);
+            } else {
+                self.flights.remove(id.0);
+            }
+            return;
+        }
+        let is_known = host.state == State::Up && host.up_since <= opened;
+        let flight = self.flights.remove(id.0);
+        let receiver = path.back().side();
+        let is_closed = connection.0 <= self.routes.pairs[path.pair()].closed[receiver];
+        match flight.body {
+            Body::Message(message) if is_datagram => {
+                if host.state == State::Up {
+                    self.give_message(from, to, connection, message, queue);
+                }
+            }
+            Body::Message(_) if !is_known => {
+                self.dispatch(path.back(), connection, Body::Reset, queue);
+            }
+            Body::Finish | Body::Reset if !is_known => (),
+            _ if is_closed => (),
+            Body::Message(message) => self.give_message(from, to, connection, message, queue),
+            Body::Finish => self.learn_of_close(path, connection, Closed::ByPeer),
+            Body::Reset => self.learn_of_close(path, connection, Closed::Reset),
+        }
+    }
+
+    fn learn_of_close(&mut self, path: PathId, via: Connection, why: Closed) {
+        self.routes.pairs[path.pair()].closed[path.back().side()] = via.0;
+        let flow = &self.routes.paths[path.index()];
+        let (peer, to) = (flow.from, flow.to);
+        self.give(to, Input::Closed { peer, via, why });
+    }
+
+    /// The node closes its connection with `peer`.
+    pub(super) fn disconnect(
+        &mut self,
+        id: NodeId,
+        peer: NodeId,
+        queue: &mut EventQueue<ClusterEvent<W::Event>>,
+    ) {
+        let path = self.path(id, peer);
+        self.finish(path, queue);
+    }
+
+    fn finish(&mut self, path: PathId, queue: &mut EventQueue<ClusterEvent<W::Event>>) {
+        let pair = &mut self.routes.pairs[path.pair()];
+        if pair.closed[path.side()] < pair.number {
+            pair.closed[path.side()] = pair.number;
+            let connection = Connection(pair.number);
+            self.dispatch(path, connection, Body::Finish, queue);
+        }
+    }
+
+    /// The process of `id` died: its operating system closes its connections, after what they
+    /// still hold.
+    pub(super) fn close_all(&mut self, id: NodeId, queue: &mut EventQueue<ClusterEvent<W::Event>>) {
+        for path in self.routes.of(id) {
+            self.finish(path, queue);
+        }
+    }
+
+    /// The machine of `id` lost power: its connections are gone without a word.
+    pub(super) fn forget_all(&mut self, id: NodeId) {
+        for path in self.routes.of(id) {
+            for flight in std::mem::take(&mut self.routes.paths[path.index()].backlog) {
+                self.flights.remove(flight.0);
+            }
+            let pair = &mut self.routes.pairs[path.pair()];
+            pair.closed[path.side()] = pair.number;
+        }
+    }
+}
