@@ -14,6 +14,7 @@ pub mod placement;
 pub mod popularity;
 pub mod station;
 mod strike;
+pub mod surroundings;
 #[cfg(test)]
 mod tests;
 mod transport;
