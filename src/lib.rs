@@ -1,6 +1,8 @@
 //! Stormglass: a deterministic simulation and benchmarking harness.
 
 pub mod choice;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod config;
 pub mod experiments;
 pub mod kernel;

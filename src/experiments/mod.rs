@@ -7,6 +7,7 @@
 //!
 //! A wing joins the house by its row in [`WINGS`].
 
+mod rings;
 mod wing;
 
 use std::fmt::{Debug, Write as _};
@@ -20,7 +21,10 @@ use crate::choice::Choice;
 use crate::kernel::rng::Seed;
 use crate::record::{Ending, Record, Subject};
 
-pub use wing::{Listing, WINGS, Wing};
+pub use wing::{Listing, Wing};
+
+/// All wings, in the order in which reports have them.
+pub const WINGS: &[Wing] = &[Wing::of::<rings::Rings>()];
 
 /// One wing put to work: variants, a set-up and the world around it.
 pub trait Experiment: Debug + Send + Sync {

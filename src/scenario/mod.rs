@@ -14,18 +14,22 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
+use crate::choice::Choice;
 use crate::config;
 use crate::config::{
     Config, Fields, Name, Place, Problem, Problems, Table, Value, ValueKind, unknown,
 };
 use crate::experiments::{Experiment, Run, WINGS, Wing};
 use crate::kernel::rng::Seed;
+use crate::record::Unit;
+use crate::record::claims::{self, Claim, Known};
 
 use path::{FieldPath, Vocabulary};
 use source::{ReadError, Shelf};
 use sweep::{AxisConfig, SweepConfig};
 
 pub use error::ScenarioError;
+
 pub use source::{DATA_BYTES_MAX, DataHash, SCENARIO_BYTES_MAX, Source, Sources};
 
 /// The grammar of scenario files that this version reads.
@@ -52,6 +56,8 @@ pub struct Scenario {
     pub seeds: SeedRange,
     /// What was altered on the command line, as it was written there.
     pub alterations: Alterations,
+    /// What it claims of its own outcome.
+    pub claims: Vec<Claim>,
     /// What is to be run under each seed, in the order of the plan.
     pub cells: Vec<Cell>,
 }
@@ -213,6 +219,7 @@ pub fn load(path: &Path, alterations: &Alterations) -> Result<Scenario, Scenario
             question: content.question,
             seeds: content.seeds,
             alterations: alterations.clone(),
+            claims: content.claims,
             cells: content.cells,
         })
         .map_err(|problems| ScenarioError::Wrong { sources: shelf.sources(), problems })
@@ -255,6 +262,7 @@ fn name_of(path: &Path) -> Result<(String, String), String> {
 struct Content {
     question: String,
     seeds: SeedRange,
+    claims: Vec<Claim>,
     cells: Vec<Cell>,
 }
 
@@ -264,9 +272,10 @@ struct Document {
     seeds: SeedRange,
     experiments: Vec<Arc<dyn Experiment>>,
     sweep: SweepConfig,
+    claims: Vec<Claim>,
 }
 
-const TOP: &[&str] = &["schema", "question", "seeds", "experiment", "sweep"];
+const TOP: &[&str] = &["schema", "question", "seeds", "experiment", "sweep", "check"];
 /// What a sweep cannot vary: what is about all runs together.
 const NOT_SWEPT: &[&str] = &["schema", "question", "seeds", "sweep", "check"];
 
@@ -333,7 +342,7 @@ fn read(text: &str, shelf: &Shelf, alterations: &Alterations) -> Result<Content,
         );
         return Err(vec![Problem { place: tree.place, message, help: None }]);
     }
-    Ok(Content { question: document.question, seeds, cells })
+    Ok(Content { question: document.question, seeds, claims: document.claims, cells })
 }
 
 impl Document {
@@ -345,9 +354,19 @@ impl Document {
         let question: Option<String> = fields.required("question", problems);
         let seeds = fields.optional("seeds", || SeedRange { first: 1, count: 10 }, problems);
         let sweep = fields.optional("sweep", SweepConfig::default, problems);
+        let claims: Option<Vec<Claim>> = fields.optional("check", Vec::new, problems);
         let experiments = read_experiments(tree, problems);
+        if let (Some(claims), Some(experiments)) = (&claims, &experiments) {
+            claims::check(claims, &known(experiments), problems);
+        }
         fields.finish(TOP, problems);
-        Some(Self { question: question?, seeds: seeds?, experiments: experiments?, sweep: sweep? })
+        Some(Self {
+            question: question?,
+            seeds: seeds?,
+            experiments: experiments?,
+            sweep: sweep?,
+            claims: claims?,
+        })
     }
 }
 
@@ -401,6 +420,22 @@ fn read_experiments(tree: &Value, problems: &mut Problems) -> Option<Vec<Arc<dyn
         .collect();
     let experiments: Option<Vec<Arc<dyn Experiment>>> = read.into_iter().collect();
     experiments.filter(|_| is_right)
+}
+
+/// The names that a claim about these experiments may use.
+fn known(experiments: &[Arc<dyn Experiment>]) -> Known {
+    let mut known = Known::default();
+    for experiment in experiments {
+        let wing = WINGS.iter().find(|wing| wing.subject == experiment.subject());
+        for &metric in wing.map_or(&[][..], |wing| wing.metrics) {
+            known.add_measure(metric);
+            if metric.unit == Unit::Nanoseconds {
+                known.add_sample(metric);
+            }
+        }
+        known.variants.extend(experiment.variants().iter().map(Choice::label));
+    }
+    known
 }
 
 impl Axis {
@@ -566,6 +601,10 @@ pub fn schema() -> Json {
                 "minProperties": 1,
                 "additionalProperties": false,
             },
+            "check": described(
+                Vec::<Claim>::schema(),
+                "What the scenario claims of its own outcome; `stormglass check` judges it.",
+            ),
             "sweep": described(
                 SweepConfig::schema(),
                 "Fields to vary: a path, such as `rings.node_count`, and a list of values.",

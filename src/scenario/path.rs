@@ -184,7 +184,9 @@ pub(super) fn enumeration<'a>(
     let values = match listed.kind {
         // The bracket that was put in front moved every place by one.
         ValueKind::List(mut items) => {
-            items.iter_mut().for_each(|item| move_left(item, 1));
+            for item in &mut items {
+                move_left(item, 1);
+            }
             items
         }
         _ => {
@@ -205,7 +207,11 @@ fn move_left(value: &mut Value, by: u32) {
     value.place.start = value.place.start.saturating_sub(by);
     value.place.end = value.place.end.saturating_sub(by);
     match &mut value.kind {
-        ValueKind::List(items) => items.iter_mut().for_each(|item| move_left(item, by)),
+        ValueKind::List(items) => {
+            for item in items {
+                move_left(item, by);
+            }
+        }
         ValueKind::Table(table) => {
             for entry in &mut table.entries {
                 entry.key_place.start = entry.key_place.start.saturating_sub(by);

@@ -4,6 +4,7 @@
 //! All reading of files happens here, and all of it is bounded: a scenario may come from anybody.
 
 use std::cell::RefCell;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
@@ -89,7 +90,7 @@ pub(super) fn read_text(path: &Path, limit: Bytes) -> Result<String, ReadError> 
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
-        let line = 1 + error.as_bytes()[..valid].iter().filter(|&&byte| byte == b'\n').count();
+        let line = 1 + String::from_utf8_lossy(&error.as_bytes()[..valid]).matches('\n').count();
         ReadError::Content(format!("is not UTF-8: see line {line}, byte {valid}"))
     })
 }
@@ -203,8 +204,12 @@ fn read_data(folder: &Path, path: &str, limit: Bytes) -> Result<String, String> 
 }
 
 /// SHA-256 of `bytes`, in hexadecimal.
-pub(super) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(bytes) {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
 }
 
 #[cfg(test)]
