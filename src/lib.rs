@@ -8,5 +8,6 @@ pub mod experiments;
 pub mod kernel;
 pub mod model;
 pub mod record;
+pub mod report;
 pub mod rings;
 pub mod scenario;

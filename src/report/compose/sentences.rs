@@ -1,0 +1,132 @@
+//! Sentences formed from numbers.
+
+use super::{Composer, NAMED_MAX, counted, interval, more_than, title_of};
+use crate::record::brief::{Finding, Headline};
+use crate::record::statistics::{self, Estimate};
+use crate::record::summary::{self, Summary, common};
+use crate::record::{Better, Metric, Unit};
+use crate::report::quantity::{Scale, show, show_times};
+
+impl Composer<'_> {
+    pub(super) fn sentence(&self, finding: Finding) -> Option<String> {
+        match finding {
+            Finding::Best(headline) => self.who_is_best(headline),
+            Finding::Times { of, to, verb, reference } => {
+                self.how_many_times(of, to, verb, reference)
+            }
+            Finding::Occurs { count, what } => self.how_often(count, what),
+        }
+    }
+
+    fn who_is_best(&self, headline: Headline) -> Option<String> {
+        let places = self.places(headline.metric, headline.statistic);
+        let at = places.first()?;
+        let row: Vec<&Summary> = self.row(headline, at).into_iter().flatten().collect();
+        let title = title_of(headline, at);
+        let estimates: Vec<Estimate> = row.iter().map(|summary| summary.estimate).collect();
+        let scale = Scale::of_estimates(headline.metric.unit, &estimates);
+        let say = |s: &Summary| scale.show_with_unit(s.estimate.mean);
+        let seeds = self.seeds();
+        // One seed ranks nothing, so its numbers are only told.
+        let standings = summary::rank(&row).filter(|_| 1 < self.seed_count());
+        let Some(standings) = standings else {
+            let each: Vec<String> =
+                row.iter().take(NAMED_MAX).map(|s| format!("{} {}", s.label(), say(s))).collect();
+            return (!each.is_empty()).then(|| format!("{title}: {} ({seeds})", each.join(", ")));
+        };
+        let of_place = |first: bool| {
+            let all = row.iter().zip(&standings);
+            all.filter(move |(_, s)| (s.place == 1) == first).map(|(s, _)| *s)
+        };
+        let best: Vec<&Summary> = of_place(true).collect();
+        let leader = best.first()?;
+        let names: Vec<String> = best.iter().take(NAMED_MAX).map(|s| s.label()).collect();
+        let names = format!("{}{}", listed(&names), more_than(NAMED_MAX, best.len()));
+        let farthest = of_place(false).max_by(|a, b| {
+            let distance = |s: &Summary| (s.estimate.mean - leader.estimate.mean).abs();
+            distance(a).total_cmp(&distance(b))
+        });
+        let Some(other) = farthest else {
+            let ratio = best[1].ratio_to(leader).map(|ratio| ratio.estimate);
+            let shown = ratio.map_or(format!(" ({seeds})"), |ratio| {
+                format!(": ratio {}{}", show_times(ratio.mean), interval(&ratio, &seeds))
+            });
+            return Some(format!("{title}: no difference was seen between {names}{shown}"));
+        };
+        let kind = if headline.metric.better == Better::Higher { "highest" } else { "lowest" };
+        let best_are = match best.len() {
+            1 => format!("{names} has the {kind} {title}, {}", say(leader)),
+            _ => format!("{names} have the {kind} {title}, {} and no difference seen", say(leader)),
+        };
+        let compared = match other.ratio_to(leader).map(|ratio| ratio.estimate) {
+            Some(ratio) => {
+                format!("{} times as much{}", show_times(ratio.mean), interval(&ratio, &seeds))
+            }
+            None => format!("{} ({seeds})", say(other)),
+        };
+        Some(format!("{best_are}; {} has {compared}", other.label()))
+    }
+
+    fn how_many_times(
+        &self,
+        of: &Metric,
+        to: &Metric,
+        verb: &str,
+        reference: &str,
+    ) -> Option<String> {
+        let mut parts: Vec<String> = Vec::new();
+        for group in &self.groups {
+            let (done, least) = common(&group.totals(of), &group.totals(to));
+            let Some(ratio) = statistics::ratio(&done, &least) else { continue };
+            let than = if parts.is_empty() { reference } else { "it" };
+            let times = show_times(ratio.estimate.mean);
+            let spread = interval(&ratio.estimate, "");
+            parts.push(format!("{} {verb} {times}{spread} times {than}", group.label()));
+        }
+        self.joined(parts)
+    }
+
+    fn how_often(&self, count: &Metric, what: &str) -> Option<String> {
+        let mut parts: Vec<String> = Vec::new();
+        for group in &self.groups {
+            let totals = group.totals(count);
+            if totals.is_empty() {
+                continue;
+            }
+            let seeds = totals.len();
+            let hit = totals.iter().filter(|(_, total)| 0.0 < *total).count();
+            parts.push(if hit == 0 {
+                format!("{}: no {what} in {}", group.label(), counted(seeds, "schedule"))
+            } else {
+                let all: f64 = totals.iter().map(|(_, total)| total).sum();
+                let all = show(Unit::Count, all);
+                format!(
+                    "{}: {what} in {hit} of {} ({all} in all)",
+                    group.label(),
+                    counted(seeds, "seed")
+                )
+            });
+        }
+        (!parts.is_empty()).then(|| {
+            let more = more_than(NAMED_MAX, parts.len());
+            parts.truncate(NAMED_MAX);
+            format!("{}{more}", parts.join("; "))
+        })
+    }
+
+    fn joined(&self, mut parts: Vec<String>) -> Option<String> {
+        (!parts.is_empty()).then(|| {
+            let more = more_than(NAMED_MAX, parts.len());
+            parts.truncate(NAMED_MAX);
+            format!("{}{more} ({})", parts.join("; "), self.seeds())
+        })
+    }
+}
+
+fn listed(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
