@@ -7,8 +7,8 @@
 
 use std::collections::VecDeque;
 
-use crate::kernel::heap_queue::HeapQueue;
 use crate::kernel::time::{SimDuration, SimTime};
+use crate::kernel::wheel_queue::WheelQueue;
 
 /// The clock, and the events that are pending.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct EventQueue<E> {
     /// Events scheduled for `now` while it is `now`. Whatever else falls due at this instant was
     /// scheduled before the clock reached it, and so goes first: no need to sort these.
     due_now: VecDeque<E>,
-    later: HeapQueue<E>,
+    later: WheelQueue<E>,
 }
 
 /// A collection of events that gives them back in the order of (time, insertion).
@@ -45,7 +45,7 @@ pub trait PendingEvents<E> {
 impl<E> EventQueue<E> {
     /// An empty queue whose clock stands at [`SimTime::ZERO`].
     pub fn new() -> Self {
-        Self { now: SimTime::ZERO, due_now: VecDeque::new(), later: HeapQueue::new() }
+        Self { now: SimTime::ZERO, due_now: VecDeque::new(), later: WheelQueue::new() }
     }
 
     /// Schedules `event` for the instant `at`; at [`SimTime::END`] nothing happens, so an event
@@ -133,7 +133,13 @@ impl<E> Default for EventQueue<E> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::kernel::heap_queue::HeapQueue;
+    use crate::kernel::rng::Seed;
 
     fn drain(queue: &mut EventQueue<u32>) -> Vec<(u64, u32)> {
         std::iter::from_fn(|| queue.pop()).map(|(at, event)| (at.as_ns(), event)).collect()
@@ -174,6 +180,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_due_after_the_limit_stays() {
+        let mut queue = EventQueue::new();
+        queue.schedule_at(SimTime::from_ns(5), 0);
+        assert_eq!(queue.pop_until(SimTime::from_ns(4)), None);
+        assert_eq!(queue.pop_until(SimTime::from_ns(5)), Some((SimTime::from_ns(5), 0)));
+        queue.schedule_after(SimDuration::ZERO, 1);
+        assert_eq!(queue.pop_until(SimTime::from_ns(4)), None);
+        assert_eq!(drain(&mut queue), [(5, 1)]);
+    }
+
+    #[test]
     fn nothing_happens_at_the_end_of_time() {
         let mut queue = EventQueue::new();
         queue.schedule_after(SimDuration::MAX, 0);
@@ -197,5 +214,162 @@ mod tests {
         let mut queue = EventQueue::new();
         queue.schedule_at(SimTime::from_ns(5), 0);
         queue.advance_to(SimTime::from_ns(5));
+    }
+
+    /// The plainest queue there is: what the others are measured against.
+    #[derive(Default)]
+    struct SortedList {
+        events: BTreeMap<(SimTime, u32), u32>,
+        serial: u32,
+    }
+
+    impl PendingEvents<u32> for SortedList {
+        fn insert(&mut self, at: SimTime, event: u32) {
+            self.events.insert((at, self.serial), event);
+            self.serial += 1;
+        }
+
+        fn pop_until(&mut self, limit: SimTime) -> Option<(SimTime, u32)> {
+            let first = self.events.first_entry()?;
+            let at = first.key().0;
+            (at <= limit).then(|| (at, first.remove()))
+        }
+
+        fn next_time(&self) -> Option<SimTime> {
+            self.events.first_key_value().map(|((at, _), _)| *at)
+        }
+
+        fn len(&self) -> usize {
+            self.events.len()
+        }
+    }
+
+    /// The door itself, with its own way for events that are due now.
+    impl PendingEvents<u32> for EventQueue<u32> {
+        fn insert(&mut self, at: SimTime, event: u32) {
+            self.schedule_at(at, event);
+        }
+
+        fn pop_until(&mut self, limit: SimTime) -> Option<(SimTime, u32)> {
+            EventQueue::pop_until(self, limit)
+        }
+
+        fn next_time(&self) -> Option<SimTime> {
+            EventQueue::next_time(self)
+        }
+
+        fn len(&self) -> usize {
+            EventQueue::len(self)
+        }
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Insert { delay: u64, count: u32 },
+        Pop { count: u32 },
+        PopWithin { delay: u64 },
+        Look,
+    }
+
+    fn delay() -> impl Strategy<Value = u64> {
+        prop_oneof![
+            2 => Just(0),
+            3 => 0..5_u64,
+            3 => 0..300_u64,
+            3 => 0..1_u64 << 20,
+            2 => 0..1_u64 << 40,
+            1 => (0..64_u32).prop_map(|bit| 1 << bit),
+            1 => any::<u64>(),
+        ]
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => delay().prop_map(|delay| Step::Insert { delay, count: 1 }),
+            1 => (delay(), 2..200_u32).prop_map(|(delay, count)| Step::Insert { delay, count }),
+            6 => Just(Step::Pop { count: 1 }),
+            1 => (2..200_u32).prop_map(|count| Step::Pop { count }),
+            2 => delay().prop_map(|delay| Step::PopWithin { delay }),
+            1 => Just(Step::Look),
+        ]
+    }
+
+    /// Takes `steps` with `queue` and with a sorted list, and compares whatever they say.
+    fn agrees_with_a_sorted_list(mut queue: impl PendingEvents<u32>, start: u64, steps: &[Step]) {
+        let mut list = SortedList::default();
+        let mut now = SimTime::from_ns(start);
+        queue.insert(now, u32::MAX);
+        assert_eq!(queue.pop_until(now), Some((now, u32::MAX)));
+        let pop_both = |queue: &mut dyn PendingEvents<u32>, list: &mut SortedList, limit| {
+            let first = list.pop_until(limit);
+            assert_eq!(queue.pop_until(limit), first);
+            first.map(|(at, _)| at)
+        };
+        for step in steps {
+            match *step {
+                Step::Insert { delay, count } => {
+                    // The last instant before the end, at which nothing happens.
+                    let at = now.as_ns().saturating_add(delay).min(u64::MAX - 1);
+                    for _ in 0..count {
+                        queue.insert(SimTime::from_ns(at), list.serial);
+                        list.insert(SimTime::from_ns(at), list.serial);
+                    }
+                }
+                Step::Pop { count } => {
+                    for _ in 0..count {
+                        now = pop_both(&mut queue, &mut list, SimTime::END).unwrap_or(now);
+                    }
+                }
+                Step::PopWithin { delay } => {
+                    let limit = now + SimDuration::from_ns(delay);
+                    now = pop_both(&mut queue, &mut list, limit).unwrap_or(now);
+                }
+                Step::Look => assert_eq!(queue.next_time(), list.next_time()),
+            }
+            assert_eq!(queue.len(), list.len());
+        }
+        while pop_both(&mut queue, &mut list, SimTime::END).is_some() {}
+        assert!(queue.is_empty());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+
+        #[test]
+        fn every_queue_agrees_with_a_sorted_list(
+            start in prop_oneof![Just(0), any::<u64>(), u64::MAX - 300..u64::MAX],
+            steps in prop::collection::vec(step(), 1..300),
+        ) {
+            let start = start.min(u64::MAX - 1);
+            agrees_with_a_sorted_list(HeapQueue::new(), start, &steps);
+            agrees_with_a_sorted_list(WheelQueue::new(), start, &steps);
+            agrees_with_a_sorted_list(EventQueue::new(), start, &steps);
+        }
+    }
+
+    #[test]
+    fn wheel_and_heap_agree_however_many_events_are_pending_and_however_far_apart() {
+        let mut rng = Seed(1).stream("delays", "queue");
+        for pending_count in [1, 3, 17, 70, 1_000, 20_000] {
+            for reach in [1, 10, 1_000, 1_000_000, 1 << 40] {
+                let mut heap = HeapQueue::new();
+                let mut wheel = EventQueue::new();
+                let mut schedule = |heap: &mut HeapQueue<u64>, wheel: &mut EventQueue<u64>| {
+                    // One in eight goes a thousand times as far: timers among messages.
+                    let far = if rng.below(8) == 0 { 1_000 } else { 1 };
+                    let delay = rng.below(reach) * far;
+                    let at = wheel.now() + SimDuration::from_ns(delay);
+                    heap.insert(at, delay);
+                    wheel.schedule_at(at, delay);
+                };
+                for _ in 0..pending_count {
+                    schedule(&mut heap, &mut wheel);
+                }
+                for _ in 0..pending_count * 2 + 2_000 {
+                    assert_eq!(wheel.pop(), heap.pop_until(SimTime::END));
+                    schedule(&mut heap, &mut wheel);
+                }
+            }
+        }
     }
 }

@@ -23,15 +23,12 @@ pub struct HeapQueue<E> {
     inserted_count: u64,
 }
 
-/// Compared by time, then by serial number; no two keys have the same serial number.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug)]
 struct Key {
     at: SimTime,
     serial: u64,
     event_index: u32,
 }
-
-const ARITY: usize = 4;
 
 impl<E> HeapQueue<E> {
     /// An empty queue.
@@ -69,21 +66,11 @@ impl<E> HeapQueue<E> {
     fn sift_down(&mut self, key: Key) {
         let keys = &mut self.keys[..];
         let mut hole = 0;
-        loop {
-            let first = hole * ARITY + 1;
-            let Some(children) = keys.get(first..keys.len().min(first + ARITY)) else { break };
-            let mut least = 0;
-            for (index, child) in children.iter().enumerate().skip(1) {
-                if *child < children[least] {
-                    least = index;
-                }
-            }
-            let Some(child) = children.get(least).copied() else { break };
-            if key < child {
-                break;
-            }
-            keys[hole] = child;
-            hole = first + least;
+        while let Some(child) = least_child(keys, hole)
+            && keys[child].order() < key.order()
+        {
+            keys[hole] = keys[child];
+            hole = child;
         }
         keys[hole] = key;
     }
@@ -92,15 +79,14 @@ impl<E> HeapQueue<E> {
     fn sift_up(&mut self, key: Key) {
         let mut hole = self.keys.len();
         self.keys.push(key);
-        while 0 < hole {
-            let parent = (hole - 1) / ARITY;
-            if self.keys[parent] < key {
-                break;
-            }
-            self.keys[hole] = self.keys[parent];
+        let keys = &mut self.keys[..];
+        while let Some(parent) = hole.checked_sub(1).map(|index| index / ARITY)
+            && key.order() < keys[parent].order()
+        {
+            keys[hole] = keys[parent];
             hole = parent;
         }
-        self.keys[hole] = key;
+        keys[hole] = key;
     }
 }
 
@@ -132,9 +118,7 @@ impl<E> PendingEvents<E> for HeapQueue<E> {
         if !self.root_is_hole {
             return self.keys.first().map(|key| key.at);
         }
-        // The root's children are the candidates, and perhaps more than that is not there.
-        let children = &self.keys[1..self.keys.len().min(1 + ARITY)];
-        children.iter().min().map(|key| key.at)
+        least_child(&self.keys, 0).map(|child| self.keys[child].at)
     }
 
     fn len(&self) -> usize {
@@ -147,3 +131,23 @@ impl<E> Default for HeapQueue<E> {
         Self::new()
     }
 }
+
+impl Key {
+    /// By time, then by insertion, in one comparison without a branch.
+    fn order(self) -> u128 {
+        (u128::from(self.at.as_ns()) << 64) | u128::from(self.serial)
+    }
+}
+
+/// Where the least of the children of `parent` is.
+fn least_child(keys: &[Key], parent: usize) -> Option<usize> {
+    let first = parent * ARITY + 1;
+    let less = |a: usize, b: usize| if keys[b].order() < keys[a].order() { b } else { a };
+    if first + ARITY <= keys.len() {
+        // As in a knock-out tournament: the two semi-finals do not wait for each other.
+        return Some(less(less(first, first + 1), less(first + 2, first + 3)));
+    }
+    (first..keys.len()).reduce(less)
+}
+
+const ARITY: usize = 4;

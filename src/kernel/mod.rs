@@ -10,3 +10,4 @@ pub mod heap_queue;
 pub mod rng;
 pub mod sim;
 pub mod time;
+pub mod wheel_queue;
