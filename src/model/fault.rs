@@ -110,6 +110,8 @@ config! {
         "link_delay" => LinkDelay(LinkDelayConfig),
         /// Packets are lost.
         "link_loss" => LinkLoss(LinkLossConfig),
+        /// Messages come twice: a library, a proxy or a person sends the same thing again.
+        "link_duplicate" => LinkDuplicate(LinkDuplicateConfig),
         /// The process is asked to end in good order (SIGTERM).
         "terminate" => Terminate(TargetConfig),
         /// One of the process's pool children is killed.
@@ -191,6 +193,22 @@ config! {
         pub to: String,
         /// How likely each.
         pub chance: Probability = Probability::ONE,
+        /// Only messages of this kind.
+        pub kind: Option<String> = None,
+        /// Only that many.
+        pub count: Option<u32> = None,
+    }
+}
+
+config! {
+    /// Which messages come twice.
+    pub struct LinkDuplicateConfig {
+        /// From whom.
+        pub from: String,
+        /// To whom.
+        pub to: String,
+        /// How long after the first the second comes.
+        pub after: Dist,
         /// Only messages of this kind.
         pub kind: Option<String> = None,
         /// Only that many.
@@ -399,6 +417,7 @@ pub const CATALOGUE: &[About] = &[
     about("isolate", "a node is cut off from all others"),
     about("link_delay", "packets of a link, or of one kind on it, take longer"),
     about("link_loss", "packets of a link, or of one kind on it, are lost"),
+    about("link_duplicate", "messages of a link, or of one kind on it, come twice"),
     about("terminate", "a process is asked to end in good order (SIGTERM)"),
     about("kill_child", "one of a process's pool children is killed (SIGKILL)"),
 ];
@@ -596,6 +615,7 @@ impl FaultAction {
             Self::Partition(split) => split.sides.iter().flatten().map(String::as_str).collect(),
             Self::LinkDelay(delay) => vec![&delay.from, &delay.to],
             Self::LinkLoss(loss) => vec![&loss.from, &loss.to],
+            Self::LinkDuplicate(copy) => vec![&copy.from, &copy.to],
         }
     }
 
@@ -707,6 +727,7 @@ impl FaultAction {
                     left: delay.count,
                     delay: Some(delay.add.sampler()),
                     loss: Probability::ZERO,
+                    copy_after: None,
                     rng: effect_rng,
                 };
                 (Strike::Effect(Box::new(effect)), label)
@@ -722,6 +743,23 @@ impl FaultAction {
                     left: loss.count,
                     delay: None::<Sampler>,
                     loss: loss.chance,
+                    copy_after: None,
+                    rng: effect_rng,
+                };
+                (Strike::Effect(Box::new(effect)), label)
+            }
+            Self::LinkDuplicate(copy) => {
+                let (from, to, link) = link(&copy.from, &copy.to);
+                let label = format!("duplicate {}", with_kind(&link, copy.kind.as_deref()));
+                let effect = Effect {
+                    fault: number,
+                    from,
+                    to,
+                    kind: copy.kind.clone(),
+                    left: copy.count,
+                    delay: None::<Sampler>,
+                    loss: Probability::ZERO,
+                    copy_after: Some(copy.after.sampler()),
                     rng: effect_rng,
                 };
                 (Strike::Effect(Box::new(effect)), label)

@@ -356,7 +356,23 @@ pub(super) struct Effect {
     pub(super) left: Option<u32>,
     pub(super) delay: Option<Sampler>,
     pub(super) loss: Probability,
+    /// Messages come twice, the second so long after the first.
+    pub(super) copy_after: Option<Sampler>,
     pub(super) rng: Rng,
+}
+
+impl Effect {
+    /// Whether a message is one that this is about; counts it then.
+    fn strikes(&mut self, from: NodeId, to: NodeId, kind: &'static str) -> bool {
+        let strikes = self.from[from.index()]
+            && self.to[to.index()]
+            && self.kind.as_deref().is_none_or(|wanted| wanted == kind)
+            && self.left != Some(0);
+        if let Some(left) = self.left.as_mut().filter(|_| strikes) {
+            *left -= 1;
+        }
+        strikes
+    }
 }
 
 /// What becomes of one packet.
@@ -504,15 +520,8 @@ impl Network {
 
     fn affect(&mut self, from: NodeId, to: NodeId, kind: &'static str) -> (SimDuration, bool) {
         let (mut more, mut is_lost) = (SimDuration::ZERO, false);
-        for effect in &mut self.effects {
-            let strikes = effect.from[from.index()]
-                && effect.to[to.index()]
-                && effect.kind.as_deref().is_none_or(|wanted| wanted == kind)
-                && effect.left != Some(0);
-            if strikes {
-                if let Some(left) = &mut effect.left {
-                    *left -= 1;
-                }
+        for effect in self.effects.iter_mut().filter(|effect| effect.copy_after.is_none()) {
+            if effect.strikes(from, to, kind) {
                 if let Some(delay) = &effect.delay {
                     more += delay.draw(&mut effect.rng);
                 }
@@ -520,6 +529,20 @@ impl Network {
             }
         }
         (more, is_lost)
+    }
+
+    /// How long after a message a second copy of it comes, where a fault wants one.
+    pub(super) fn copy_after(
+        &mut self,
+        from: NodeId,
+        to: NodeId,
+        kind: &'static str,
+    ) -> Option<SimDuration> {
+        self.effects.iter_mut().filter(|effect| effect.copy_after.is_some()).find_map(|effect| {
+            let strikes = effect.strikes(from, to, kind);
+            let after = effect.copy_after.as_ref().filter(|_| strikes)?;
+            Some(after.draw(&mut effect.rng))
+        })
     }
 
     pub(super) fn begin_cut(&mut self, cut: Cut) {

@@ -32,6 +32,7 @@ impl Stable for Kept {
 #[derive(Debug)]
 enum Ask {
     Send(u32),
+    HangUp,
     Keep(u32),
     Sync,
     Wake(SimDuration),
@@ -78,6 +79,7 @@ impl Node for Probe {
         match input {
             Input::Start => ctx.indicate(Told::Started(self.kept.0.clone())),
             Input::Request(Ask::Send(number)) => ctx.send(peer, number),
+            Input::Request(Ask::HangUp) => ctx.disconnect(peer),
             Input::Request(Ask::Keep(number)) => ctx.write(number),
             Input::Request(Ask::Sync) => {
                 ctx.sync();
@@ -281,6 +283,36 @@ user_timeout = "2s""#,
     };
     let log = scene.play().workload.log;
     assert_eq!(log.last(), Some(&(3010, 0, Told::Closed(Closed::TimedOut))));
+}
+
+#[test]
+fn what_sticks_in_a_connection_that_was_given_up_does_not_hold_up_the_next() {
+    let scene = Scene {
+        faults: r#"fault = [
+            { at = "0s", link_delay = { from = "a", to = "b", add = "3s", kind = "even", count = 1 } },
+        ]"#,
+        asks: vec![
+            (10, 0, Ask::Send(2)),
+            (20, 0, Ask::Send(3)),
+            (30, 0, Ask::HangUp),
+            (40, 0, Ask::Send(4)),
+        ],
+        ..Scene::default()
+    };
+    // The second connection is set up in a round trip; the first still brings what it took.
+    assert_eq!(scene.got(), [(43, 4), (3011, 2), (3011, 3)]);
+}
+
+#[test]
+fn a_fault_lets_a_message_come_twice_and_holds_nothing_up() {
+    let scene = Scene {
+        faults: r#"fault = [
+            { at = "0s", link_duplicate = { from = "a", to = "b", after = "300ms", kind = "even", count = 1 } },
+        ]"#,
+        asks: sends(&[10, 20, 30]),
+        ..Scene::default()
+    };
+    assert_eq!(scene.got(), [(11, 0), (21, 1), (31, 2), (311, 0)]);
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! What becomes of a message between two nodes: connections as TCP gives them, or datagrams.
 //!
-//! A *path* leads from one node to another; the two paths between the same nodes lie side by side.
-//! On a connection a path is a queue: nothing overtakes, and while a packet has not got through,
-//! all behind it wait (RFC 9293; the retransmission timer doubles, RFC 6298). A connection is
-//! numbered, so that what belongs to an earlier one cannot be taken for a later one's.
+//! A *path* leads from one node to another; the two paths of a connection lie side by side. A path
+//! is a queue: nothing overtakes, and while a packet has not got through, all behind it wait (RFC
+//! 9293; the retransmission timer doubles, RFC 6298). A connection is numbered, so that what
+//! belongs to an earlier one cannot be taken for a later one's; and each has paths of its own, so
+//! that what still sticks in one that was given up does not hold up the next.
 //!
 //! Kept simple on purpose: every loss is repaired by the retransmission timer, never by the
 //! receiver's duplicate acknowledgements; acknowledgements cost nothing; the first connection of
@@ -25,8 +26,12 @@ pub(super) struct Routes {
     paths: Vec<Flow>,
     // Path 2p and path 2p + 1 lead there and back.
     pairs: Vec<Pair>,
-    // By sender, then by receiver.
+    // What one directed link remembers, whatever connection uses it.
+    links: Vec<Path>,
+    // The path that each sender uses to each receiver, by sender.
     to: Vec<BTreeMap<NodeId, PathId>>,
+    // The paths on which each sender may have something under way.
+    open: Vec<Vec<PathId>>,
     seed: Seed,
 }
 
@@ -35,7 +40,7 @@ pub(super) struct Routes {
 struct Flow {
     from: NodeId,
     to: NodeId,
-    path: Path,
+    link: usize,
     /// Before this instant nothing leaves: a handshake is under way.
     ready_at: SimTime,
     /// When the last thing sent so far will arrive: nothing overtakes it.
@@ -50,15 +55,14 @@ struct Flow {
     scramble: Option<Box<Rng>>,
 }
 
-/// The connections between two nodes, one after the other.
-#[derive(Clone, Copy, Debug, Default)]
+/// A connection.
+#[derive(Clone, Copy, Debug)]
 struct Pair {
-    /// The latest.
-    number: u32,
+    number: Connection,
     /// When it was opened.
     opened: SimTime,
-    /// Up to which each side holds them for closed; the side that sends on path 2p first.
-    closed: [u32; 2],
+    /// Whether each side holds it for closed; the side that sends on path 2p first.
+    closed: [bool; 2],
 }
 
 /// Something under way.
@@ -68,7 +72,6 @@ pub(super) struct Flight<M> {
     /// Its place among all that was sent on the path.
     place: u64,
     connection: Connection,
-    opened: SimTime,
     body: Body<M>,
 }
 
@@ -118,25 +121,33 @@ impl PathId {
 
 impl Routes {
     pub(super) fn new(node_count: usize, seed: Seed) -> Self {
-        Self { paths: Vec::new(), pairs: Vec::new(), to: vec![BTreeMap::new(); node_count], seed }
-    }
-
-    fn of(&self, from: NodeId) -> Vec<PathId> {
-        self.to[from.index()].values().copied().collect()
-    }
-}
-
-impl<N: Node, W: Workload<N>> Cluster<N, W> {
-    fn path(&mut self, from: NodeId, to: NodeId) -> PathId {
-        if let Some(&path) = self.routes.to[from.index()].get(&to) {
-            return path;
+        Self {
+            paths: Vec::new(),
+            pairs: Vec::new(),
+            links: Vec::new(),
+            to: vec![BTreeMap::new(); node_count],
+            open: vec![Vec::new(); node_count],
+            seed,
         }
-        let there = PathId(self.routes.paths.len() as u32);
-        for (from, to) in [(from, to), (to, from)] {
-            self.routes.paths.push(Flow {
-                from,
-                to,
-                path: self.network.path(from, to),
+    }
+
+    /// The paths on which `from` may have something under way.
+    fn of(&mut self, from: NodeId) -> Vec<PathId> {
+        let Self { paths, pairs, open, .. } = self;
+        open[from.index()].retain(|path| {
+            pairs[path.pair()].closed != [true; 2] || !paths[path.index()].backlog.is_empty()
+        });
+        open[from.index()].clone()
+    }
+
+    /// Lays the paths of a new connection, beside `former` where there was one.
+    fn lay(&mut self, ends: [NodeId; 2], links: [usize; 2], former: Option<PathId>) -> PathId {
+        let there = PathId(self.paths.len() as u32);
+        for (side, link) in links.into_iter().enumerate() {
+            self.paths.push(Flow {
+                from: ends[side],
+                to: ends[1 - side],
+                link,
                 ready_at: SimTime::ZERO,
                 last_arrival: SimTime::ZERO,
                 backlog: VecDeque::new(),
@@ -147,7 +158,28 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
                 scramble: None,
             });
         }
-        self.routes.pairs.push(Pair::default());
+        let number = former.map_or(1, |former| self.pairs[former.pair()].number.0 + 1);
+        self.pairs.push(Pair {
+            number: Connection(number),
+            opened: SimTime::ZERO,
+            closed: [false; 2],
+        });
+        self.open[ends[1].index()].push(there.back());
+        self.open[ends[0].index()].push(there);
+        there
+    }
+}
+
+impl<N: Node, W: Workload<N>> Cluster<N, W> {
+    /// The path that `from` uses to `to`.
+    fn path(&mut self, from: NodeId, to: NodeId) -> PathId {
+        if let Some(&path) = self.routes.to[from.index()].get(&to) {
+            return path;
+        }
+        let link = self.routes.links.len();
+        self.routes.links.push(self.network.path(from, to));
+        self.routes.links.push(self.network.path(to, from));
+        let there = self.routes.lay([from, to], [link, link + 1], None);
         self.routes.to[to.index()].insert(from, there.back());
         // Last, so that a path to oneself is the first of its pair.
         self.routes.to[from.index()].insert(to, there);
@@ -167,9 +199,32 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
         match self.network.config.transport {
             Transport::Datagram => self.send_datagram(path, message, queue),
             Transport::Connection => {
-                let connection = self.connect(path, queue.now());
-                self.dispatch(path, connection, Body::Message(message), queue);
+                let path = self.connect(path, queue.now());
+                if let Some(after) = self.network.copy_after(from, to, message.kind()) {
+                    self.send_copy(path, message.clone(), after, queue);
+                }
+                self.dispatch(path, Body::Message(message), queue);
             }
+        }
+    }
+
+    /// Sends a second copy of a message, which holds nothing up.
+    fn send_copy(
+        &mut self,
+        path: PathId,
+        message: N::Message,
+        after: SimDuration,
+        queue: &mut EventQueue<ClusterEvent<W::Event>>,
+    ) {
+        let flow = &self.routes.paths[path.index()];
+        let (kind, size) = (message.kind(), message.size_bytes());
+        let link = &mut self.routes.links[flow.link];
+        if let Carriage::Arrives(at) = self.network.carry(link, kind, size, queue.now()) {
+            let connection = self.routes.pairs[path.pair()].number;
+            let body = Body::Message(message);
+            let flight = Flight { path, place: u64::MAX, connection, body };
+            let id = FlightId(self.flights.insert(flight));
+            queue.schedule_at(at + after, ClusterEvent::Arrive(id));
         }
     }
 
@@ -188,13 +243,13 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
         let (held, is_doubled) = self.network.scramble(scramble);
         for _ in 0..=u32::from(is_doubled) {
             let (kind, size) = (message.kind(), message.size_bytes());
-            let carriage = self.network.carry(&mut flow.path, kind, size, queue.now());
+            let link = &mut self.routes.links[flow.link];
+            let carriage = self.network.carry(link, kind, size, queue.now());
             if let Carriage::Arrives(at) = carriage {
                 let flight = Flight {
                     path,
                     place: 0,
                     connection: Connection(0),
-                    opened: SimTime::END,
                     body: Body::Message(message.clone()),
                 };
                 let id = FlightId(self.flights.insert(flight));
@@ -203,31 +258,30 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
         }
     }
 
-    /// The connection that the sender of `path` uses; a new one where it holds the last for
-    /// closed.
-    fn connect(&mut self, path: PathId, now: SimTime) -> Connection {
-        let pair = &mut self.routes.pairs[path.pair()];
-        if pair.number <= pair.closed[path.side()] {
-            pair.number += 1;
-            pair.opened = now;
-            if 1 < pair.number {
-                let round_trip = self.handshake(path);
-                self.routes.paths[path.index()].ready_at = now + round_trip;
-            } else {
-                pair.opened = SimTime::ZERO;
-            }
+    /// The path by which the sender of `path` reaches its receiver now: that of a new connection
+    /// where it holds the last for closed.
+    fn connect(&mut self, path: PathId, now: SimTime) -> PathId {
+        if !self.routes.pairs[path.pair()].closed[path.side()] {
+            return path;
         }
-        Connection(self.routes.pairs[path.pair()].number)
+        let flow = &self.routes.paths[path.index()];
+        let (ends, there) = ([flow.from, flow.to], flow.link);
+        let links = [there, self.routes.paths[path.back().index()].link];
+        let new = self.routes.lay(ends, links, Some(path));
+        self.routes.pairs[new.pair()].opened = now;
+        let round_trip = self.handshake(new);
+        self.routes.paths[new.index()].ready_at = now + round_trip;
+        self.routes.to[ends[1].index()].insert(ends[0], new.back());
+        self.routes.to[ends[0].index()].insert(ends[1], new);
+        new
     }
 
     /// How long it takes until the other side has answered that it is there.
     fn handshake(&mut self, path: PathId) -> SimDuration {
         let mut round_trip = SimDuration::ZERO;
         for way in [path, path.back()] {
-            let flow = &mut self.routes.paths[way.index()];
-            if let Carriage::Arrives(at) =
-                self.network.carry(&mut flow.path, "connect", 0, SimTime::ZERO)
-            {
+            let link = &mut self.routes.links[self.routes.paths[way.index()].link];
+            if let Carriage::Arrives(at) = self.network.carry(link, "connect", 0, SimTime::ZERO) {
                 round_trip += at.since(SimTime::ZERO);
             }
         }
@@ -238,15 +292,14 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
     fn dispatch(
         &mut self,
         path: PathId,
-        connection: Connection,
         body: Body<N::Message>,
         queue: &mut EventQueue<ClusterEvent<W::Event>>,
     ) {
-        let opened = self.routes.pairs[path.pair()].opened;
+        let connection = self.routes.pairs[path.pair()].number;
         let flow = &mut self.routes.paths[path.index()];
         let place = flow.sent_count;
         flow.sent_count += 1;
-        let flight = Flight { path, place, connection, opened, body };
+        let flight = Flight { path, place, connection, body };
         let id = FlightId(self.flights.insert(flight));
         if flow.backlog.is_empty() {
             self.transmit(id, queue);
@@ -270,7 +323,8 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
         let flow = &mut self.routes.paths[flight.path.index()];
         let (kind, size) = (flight.body.kind(), flight.body.size_bytes());
         let leaves = queue.now().max(flow.ready_at);
-        let carriage = self.network.carry(&mut flow.path, kind, size, leaves);
+        let link = &mut self.routes.links[flow.link];
+        let carriage = self.network.carry(link, kind, size, leaves);
         // A machine without power acknowledges nothing.
         let is_up = self.hosts[flow.to.index()].state != State::MachineDown;
         match carriage {
@@ -345,9 +399,9 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
             self.flights.remove(id.0);
         }
         let pair = &mut self.routes.pairs[path.pair()];
-        if pair.closed[path.side()] < pair.number {
-            pair.closed[path.side()] = pair.number;
-            let via = Connection(pair.number);
+        if !pair.closed[path.side()] {
+            pair.closed[path.side()] = true;
+            let via = pair.number;
             self.give(from, Input::Closed { peer, via, why: Closed::TimedOut });
         }
     }
@@ -355,7 +409,8 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
     /// Something arrives.
     pub(super) fn arrive(&mut self, id: FlightId, queue: &mut EventQueue<ClusterEvent<W::Event>>) {
         let flight = self.flights.get(id.0);
-        let (path, connection, opened) = (flight.path, flight.connection, flight.opened);
+        let (path, connection) = (flight.path, flight.connection);
+        let Pair { opened, closed, .. } = self.routes.pairs[path.pair()];
         let flow = &self.routes.paths[path.index()];
         let (from, to) = (flow.from, flow.to);
         let is_datagram = connection == Connection(0);
@@ -372,8 +427,7 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
         }
         let is_known = host.state == State::Up && host.up_since <= opened;
         let flight = self.flights.remove(id.0);
-        let receiver = path.back().side();
-        let is_closed = connection.0 <= self.routes.pairs[path.pair()].closed[receiver];
+        let is_closed = closed[path.back().side()];
         match flight.body {
             Body::Message(message) if is_datagram => {
                 if host.state == State::Up {
@@ -381,18 +435,20 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
                 }
             }
             Body::Message(_) if !is_known => {
-                self.dispatch(path.back(), connection, Body::Reset, queue);
+                self.dispatch(path.back(), Body::Reset, queue);
             }
             Body::Finish | Body::Reset if !is_known => (),
             _ if is_closed => (),
             Body::Message(message) => self.give_message(from, to, connection, message, queue),
-            Body::Finish => self.learn_of_close(path, connection, Closed::ByPeer),
-            Body::Reset => self.learn_of_close(path, connection, Closed::Reset),
+            Body::Finish => self.learn_of_close(path, Closed::ByPeer),
+            Body::Reset => self.learn_of_close(path, Closed::Reset),
         }
     }
 
-    fn learn_of_close(&mut self, path: PathId, via: Connection, why: Closed) {
-        self.routes.pairs[path.pair()].closed[path.back().side()] = via.0;
+    fn learn_of_close(&mut self, path: PathId, why: Closed) {
+        let pair = &mut self.routes.pairs[path.pair()];
+        pair.closed[path.back().side()] = true;
+        let via = pair.number;
         let flow = &self.routes.paths[path.index()];
         let (peer, to) = (flow.from, flow.to);
         self.give(to, Input::Closed { peer, via, why });
@@ -411,10 +467,9 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
 
     fn finish(&mut self, path: PathId, queue: &mut EventQueue<ClusterEvent<W::Event>>) {
         let pair = &mut self.routes.pairs[path.pair()];
-        if pair.closed[path.side()] < pair.number {
-            pair.closed[path.side()] = pair.number;
-            let connection = Connection(pair.number);
-            self.dispatch(path, connection, Body::Finish, queue);
+        if !pair.closed[path.side()] {
+            pair.closed[path.side()] = true;
+            self.dispatch(path, Body::Finish, queue);
         }
     }
 
@@ -432,8 +487,7 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
             for flight in std::mem::take(&mut self.routes.paths[path.index()].backlog) {
                 self.flights.remove(flight.0);
             }
-            let pair = &mut self.routes.pairs[path.pair()];
-            pair.closed[path.side()] = pair.number;
+            self.routes.pairs[path.pair()].closed[path.side()] = true;
         }
     }
 }
