@@ -1,2 +1,304 @@
-//! x
+//! Words in; files, tables and an exit code out.
+//!
+//! Tables go to standard output, progress and messages to standard error. Each verb is a file that
+//! reads like what it does; what verbs share stands here: their flags, their failures, their exits.
+
+mod console;
+mod diagnostics;
+mod explain;
 pub mod files;
+mod init;
+mod interrupt;
+mod list;
+mod pages;
+mod plan;
+mod progress;
+mod words;
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
+
+use crate::config::Bytes;
+use crate::experiments;
+use crate::scenario::{self, Alterations, Scenario, ScenarioError, SeedChoice};
+
+use console::Console;
+use files::PublishError;
+use words::grouped;
+
+const AFTER_HELP: &str = "\
+Examples:
+  stormglass init rings                            write a scenario to begin with
+  stormglass run scenarios/quickstart.toml         run it; the report goes to results/quickstart/
+  stormglass check scenarios/rings/remap.toml --seeds 100 --set node_count=50
+
+Exit codes:
+  0    done
+  1    a claim does not hold (check), or a run could not be repeated (--verify-determinism)
+  2    wrong usage or a wrong scenario
+  3    incomplete: a cap on events or time was reached, or a claim cannot be judged
+  70   a bug of stormglass
+  74   a file could not be read or written
+  75   try again
+  130  interrupted (Ctrl-C); 143 terminated: what was finished is kept";
+
+/// Simulates placement rings, distributed locks and message queues, the same to the last byte
+/// whenever it is run again.
+#[derive(Debug, Parser)]
+#[command(name = "stormglass", version, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(subcommand_required = true, arg_required_else_help = true, propagate_version = false)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+
+    /// When to colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: ColorChoice,
+
+    /// How to print: for people, or one JSON object a line
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "human")]
+    format: Format,
+
+    /// Print results and errors only
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Show what a scenario would run, and what that would cost
+    Plan(plan::PlanArgs),
+    /// List what a scenario can name
+    List(list::ListArgs),
+    /// Say exactly what a metric, a variant, a fault or a distribution is
+    Explain(explain::ExplainArgs),
+    /// Print the JSON Schema of scenario files
+    Schema,
+    /// Write a scenario to begin with
+    Init(init::InitArgs),
+    /// Print completions for a shell
+    Completions(pages::CompletionsArgs),
+    /// Print the manual page, or write one for each verb to a folder
+    Man(pages::ManArgs),
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Format {
+    /// Tables and sentences
+    Human,
+    /// JSON
+    Json,
+}
+
+/// Which scenario, and what of it is altered.
+#[derive(Debug, Args)]
+struct ScenarioArgs {
+    /// The scenario, a TOML file
+    scenario: PathBuf,
+
+    /// So many seeds from the scenario's first on, or those from A up to, but without, B
+    #[arg(long, value_name = "N|A..B")]
+    seeds: Option<SeedChoice>,
+
+    /// Put VALUE in place of what the scenario says, as in node_count=50; may be repeated
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    sets: Vec<String>,
+}
+
+/// What a plan may cost.
+#[derive(Debug, Args)]
+struct BudgetArgs {
+    /// Refuse a plan that would take more events
+    #[arg(long, value_name = "COUNT", default_value = "20000000000", value_parser = parse_count)]
+    max_events: u64,
+
+    /// Refuse a plan that would take more memory
+    #[arg(long, value_name = "SIZE", default_value = "4GiB")]
+    max_memory: Bytes,
+}
+
+impl ScenarioArgs {
+    fn load(&self, params: &[String]) -> Result<Scenario, Failure> {
+        let alterations =
+            Alterations { sets: self.sets.clone(), params: params.to_vec(), seeds: self.seeds };
+        scenario::load(&self.scenario, &alterations).map_err(Failure::Scenario)
+    }
+}
+
+impl BudgetArgs {
+    /// Refuses a plan that costs more than is allowed.
+    fn check(&self, estimate: experiments::Estimate) -> Result<(), Failure> {
+        let experiments::Estimate { event_count, bytes } = estimate;
+        let refuse = |needs: String, flag: &str, allows: String| {
+            Err(Failure::Usage(format!(
+                "the plan needs about {needs}, and {flag} allows {allows}\n\
+                 help: fewer seeds, fewer points or a smaller scenario; or raise {flag}"
+            )))
+        };
+        if self.max_events < event_count {
+            let needs = format!("{} events", grouped(event_count));
+            return refuse(needs, "--max-events", grouped(self.max_events));
+        }
+        if self.max_memory.0 < bytes {
+            let needs = format!("{} bytes of memory", grouped(bytes));
+            return refuse(needs, "--max-memory", self.max_memory.to_string());
+        }
+        Ok(())
+    }
+}
+
+/// Reads a count, with `_` between digits where the user likes.
+fn parse_count(text: &str) -> Result<u64, String> {
+    let digits = text.replace('_', "");
+    digits.parse().map_err(|_| "expected a whole number, such as 1_000_000".to_owned())
+}
+
+/// How the program ends. The numbers are a promise.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Exit {
+    /// Done.
+    Done,
+    /// A judgement failed.
+    Failed,
+    /// Wrong usage or input.
+    Usage,
+    /// Incomplete or unknown.
+    Incomplete,
+    /// A bug of ours.
+    Bug,
+    /// A file could not be read or written.
+    Io,
+    /// Somebody else is at it: try again.
+    Again,
+    /// Ctrl-C.
+    Interrupted,
+    /// SIGTERM.
+    Terminated,
+}
+
+impl Exit {
+    /// The exit code.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Incomplete => 3,
+            Self::Bug => 70,
+            Self::Io => 74,
+            Self::Again => 75,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+        }
+    }
+}
+
+/// Why a verb could not do what it was asked.
+#[derive(Debug)]
+enum Failure {
+    /// Wrong usage or input, in a sentence.
+    Usage(String),
+    /// A scenario that cannot be read.
+    Scenario(ScenarioError),
+    /// A file that cannot be read or written, in a sentence.
+    Io(String),
+    /// A bug of ours, in a sentence.
+    Bug(String),
+}
+
+impl Failure {
+    fn io(what: &str, error: &io::Error) -> Self {
+        Self::Io(format!("{what}: {error}"))
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) => Exit::Usage,
+            // That a file is not there is the user's mistake; that a disk fails is not.
+            Self::Scenario(ScenarioError::Io { error, .. }) => match error.kind() {
+                io::ErrorKind::NotFound
+                | io::ErrorKind::PermissionDenied
+                | io::ErrorKind::NotADirectory
+                | io::ErrorKind::InvalidInput
+                | io::ErrorKind::InvalidFilename => Exit::Usage,
+                _ => Exit::Io,
+            },
+            Self::Scenario(_) => Exit::Usage,
+            Self::Io(_) => Exit::Io,
+            Self::Bug(_) => Exit::Bug,
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::Usage(text) | Self::Io(text) => format!("error: {text}\n"),
+            Self::Scenario(error) => diagnostics::render(error),
+            Self::Bug(text) => {
+                format!("error: {text}\nthis is a bug of stormglass: please report it\n")
+            }
+        }
+    }
+}
+
+impl From<PublishError> for Failure {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Refused { .. } => Self::Usage(error.to_string()),
+            PublishError::Io { .. } => Self::Io(error.to_string()),
+        }
+    }
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let exit = std::panic::catch_unwind(run).unwrap_or_else(|_| {
+        console::tell("error: stormglass panicked: please report this, with the command\n");
+        Exit::Bug
+    });
+    ExitCode::from(exit.code())
+}
+
+fn run() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    match cli.color {
+        ColorChoice::Auto => (),
+        ColorChoice::Always => anstream::ColorChoice::Always.write_global(),
+        ColorChoice::Never => anstream::ColorChoice::Never.write_global(),
+    }
+    let mut console = Console::new(cli.quiet);
+    let outcome = match &cli.verb {
+        Verb::Plan(args) => plan::plan(args, cli.format, &mut console),
+        Verb::List(args) => list::list(args, cli.format, &mut console),
+        Verb::Explain(args) => explain::explain(args, cli.format, &mut console),
+        Verb::Schema => pages::schema(&mut console),
+        Verb::Init(args) => init::init(args, &mut console),
+        Verb::Completions(args) => pages::completions(args, &mut console),
+        Verb::Man(args) => pages::man(args, &mut console),
+    };
+    outcome.unwrap_or_else(|failure| {
+        console::tell(&failure.message());
+        failure.exit()
+    })
+}
+
+/// Tells what clap found; `--help` and `--version` come this way too.
+fn usage(error: &clap::Error) -> Exit {
+    let text = error.render().ansi().to_string();
+    if error.use_stderr() {
+        console::tell(&text);
+        return Exit::Usage;
+    }
+    match Console::new(false).print(&text) {
+        Ok(()) => Exit::Done,
+        Err(failure) => {
+            console::tell(&failure.message());
+            failure.exit()
+        }
+    }
+}

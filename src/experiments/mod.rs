@@ -19,9 +19,11 @@ use rayon::prelude::*;
 
 use crate::choice::Choice;
 use crate::kernel::rng::Seed;
+use crate::model::directory::Directory;
+use crate::model::fault::FaultPlan;
 use crate::record::{Ending, Record, Subject};
 
-pub use wing::{Listing, Wing};
+pub use wing::{Laid, Listing, Wing};
 
 /// All wings, in the order in which reports have them.
 pub const WINGS: &[Wing] = &[Wing::of::<rings::Rings>()];
@@ -40,8 +42,14 @@ pub trait Experiment: Debug + Send + Sync {
     /// Runs variant number `variant` under `seed`.
     fn simulate(&self, variant: usize, seed: Seed) -> Record;
 
-    /// The faults that strike it under `seed`, a line each.
-    fn faults(&self, seed: Seed) -> Vec<String>;
+    /// The faults that strike it under `seed`, drawn before any run.
+    ///
+    /// # Errors
+    /// Where there would be too many.
+    fn faults(&self, seed: Seed) -> Result<FaultPlan, String>;
+
+    /// Its nodes; `None` where it has none.
+    fn directory(&self) -> Option<&Directory>;
 }
 
 /// What a run will cost, foretold.
@@ -214,8 +222,12 @@ mod tests {
             Record { seed, fingerprint: seed.0, ending: Ending::Complete, ..run.panicked("") }
         }
 
-        fn faults(&self, _: Seed) -> Vec<String> {
-            Vec::new()
+        fn faults(&self, _: Seed) -> Result<FaultPlan, String> {
+            Ok(FaultPlan::default())
+        }
+
+        fn directory(&self) -> Option<&Directory> {
+            None
         }
     }
 

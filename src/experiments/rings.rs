@@ -5,6 +5,10 @@ use serde_json::Value as Json;
 use crate::choice::Choice;
 use crate::config::{Config, DataFile, Problems, Value, ValueKind};
 use crate::kernel::rng::Seed;
+use crate::kernel::time::SimTime;
+use crate::model::directory::Directory;
+use crate::model::surroundings::Surroundings;
+use crate::record::brief::{Brief, Finding, Headline, Picture};
 use crate::record::{Metric, Record, Subject};
 use crate::rings::measure::{self, Keys, ListedKeys, RingsConfig, Setup};
 use crate::rings::{CATALOGUE, Entry};
@@ -17,7 +21,10 @@ pub(super) struct Rings;
 
 impl Glue for Rings {
     const SUBJECT: Subject = Subject::Rings;
+    const SUMMARY: &'static str = "placement rings: load skew and remap fraction";
     const METRICS: &'static [&'static Metric] = measure::METRICS;
+    const BRIEF: Brief = BRIEF;
+    const VARIANT: &'static str = "ring";
     type Entry = Entry;
     const CATALOGUE: &'static [Entry] = CATALOGUE;
     type Setup = Setup;
@@ -42,20 +49,44 @@ impl Glue for Rings {
         &setup.config.variants
     }
 
-    fn estimate(choice: &Choice, setup: &Setup) -> Estimate {
+    fn cluster(_: &Setup) -> Option<(Directory, SimTime)> {
+        None
+    }
+
+    fn estimate(choice: &Choice, setup: &Setup, _: &Surroundings) -> Estimate {
         let measure::Estimate { operations, bytes } = measure::estimate(choice, setup);
         // A cast saturates: what is out of range is out of any budget.
         Estimate { event_count: operations as u64, bytes: bytes as u64 }
     }
 
-    fn simulate(choice: &Choice, setup: &Setup, seed: Seed) -> Record {
+    fn simulate(choice: &Choice, setup: &Setup, _: &Surroundings, seed: Seed) -> Record {
         measure::measure(choice, setup, seed).expect("the choice was checked when it was read")
     }
-
-    fn faults(_: &Setup, _: Seed) -> Vec<String> {
-        Vec::new()
-    }
 }
+
+/// What is worth saying of rings.
+const BRIEF: Brief = Brief {
+    subject: Subject::Rings,
+    headlines: &[
+        Headline::value(&measure::KEY_SKEW),
+        Headline::value(&measure::REQUEST_SKEW),
+        Headline::value(&measure::KEY_REMAP),
+        Headline::value(&measure::KEY_REMAP_FLOOR),
+    ],
+    findings: &[
+        Finding::Best(Headline::value(&measure::KEY_SKEW)),
+        Finding::Times {
+            of: &measure::KEY_REMAP,
+            to: &measure::KEY_REMAP_FLOOR,
+            verb: "moves",
+            reference: "the least possible",
+        },
+    ],
+    pictures: &[
+        Picture::Load(&measure::NODE_KEYS),
+        Picture::Floor { of: &measure::KEY_REMAP, floor: &measure::KEY_REMAP_FLOOR },
+    ],
+};
 
 /// The keys in the file that `[experiment.rings]` names.
 fn listed_keys(table: &Value, problems: &mut Problems) -> Option<ListedKeys> {

@@ -7,6 +7,7 @@
 mod error;
 mod path;
 mod source;
+mod surround;
 mod sweep;
 
 use std::path::{Component, Path};
@@ -19,13 +20,17 @@ use crate::config;
 use crate::config::{
     Config, Fields, Name, Place, Problem, Problems, Table, Value, ValueKind, unknown,
 };
-use crate::experiments::{Experiment, Run, WINGS, Wing};
+use crate::experiments::{Experiment, Laid, Run, WINGS, Wing};
 use crate::kernel::rng::Seed;
+use crate::kernel::time::SimDuration;
+use crate::model::fault::{FaultConfig, NemesisConfig};
+use crate::model::network::NetworkConfig;
 use crate::record::Unit;
 use crate::record::claims::{self, Claim, Known};
 
 use path::{FieldPath, Vocabulary};
 use source::{ReadError, Shelf};
+use surround::WorldConfig;
 use sweep::{AxisConfig, SweepConfig};
 
 pub use error::ScenarioError;
@@ -275,7 +280,18 @@ struct Document {
     claims: Vec<Claim>,
 }
 
-const TOP: &[&str] = &["schema", "question", "seeds", "experiment", "sweep", "check"];
+const TOP: &[&str] = &[
+    "schema",
+    "question",
+    "seeds",
+    "warm_up",
+    "experiment",
+    "network",
+    "fault",
+    "nemesis",
+    "sweep",
+    "check",
+];
 /// What a sweep cannot vary: what is about all runs together.
 const NOT_SWEPT: &[&str] = &["schema", "question", "seeds", "sweep", "check"];
 
@@ -355,9 +371,13 @@ impl Document {
         let seeds = fields.optional("seeds", || SeedRange { first: 1, count: 10 }, problems);
         let sweep = fields.optional("sweep", SweepConfig::default, problems);
         let claims: Option<Vec<Claim>> = fields.optional("check", Vec::new, problems);
-        let experiments = read_experiments(tree, problems);
-        if let (Some(claims), Some(experiments)) = (&claims, &experiments) {
-            claims::check(claims, &known(experiments), problems);
+        let world = WorldConfig::read(&fields, problems);
+        let experiments = match (read_experiments(tree, problems), world) {
+            (Some(experiments), Some(world)) => Some(world.surround(experiments, problems)),
+            _ => None,
+        };
+        if let Some(claims) = &claims {
+            claims::check(claims, &known(tree), problems);
         }
         fields.finish(TOP, problems);
         Some(Self {
@@ -390,7 +410,7 @@ fn check_schema(first: Option<&config::Entry>, whole: Place, problems: &mut Prob
     }
 }
 
-fn read_experiments(tree: &Value, problems: &mut Problems) -> Option<Vec<Arc<dyn Experiment>>> {
+fn read_experiments(tree: &Value, problems: &mut Problems) -> Option<Vec<Box<dyn Laid>>> {
     let known: Vec<&str> = WINGS.iter().map(|wing| wing.subject.name()).collect();
     let help = || format!("add a table such as [experiment.{}]", known.first().unwrap_or(&"rings"));
     let ValueKind::Table(top) = &tree.kind else { return None };
@@ -414,28 +434,40 @@ fn read_experiments(tree: &Value, problems: &mut Problems) -> Option<Vec<Arc<dyn
         }
     }
     // In the order of the wings, whatever the order in the file: reports are alike.
-    let read: Vec<Option<Arc<dyn Experiment>>> = WINGS
-        .iter()
-        .filter_map(|wing| table.get(wing.subject.name()).map(|value| (wing.read)(value, problems)))
-        .collect();
-    let experiments: Option<Vec<Arc<dyn Experiment>>> = read.into_iter().collect();
+    let read: Vec<Option<Box<dyn Laid>>> =
+        wings_of(tree).into_iter().map(|(wing, value)| (wing.read)(value, problems)).collect();
+    let experiments: Option<Vec<Box<dyn Laid>>> = read.into_iter().collect();
     experiments.filter(|_| is_right)
 }
 
-/// The names that a claim about these experiments may use.
-fn known(experiments: &[Arc<dyn Experiment>]) -> Known {
+/// The names that a claim may use. From the tree: a mistake in an experiment hides none here.
+fn known(tree: &Value) -> Known {
     let mut known = Known::default();
-    for experiment in experiments {
-        let wing = WINGS.iter().find(|wing| wing.subject == experiment.subject());
-        for &metric in wing.map_or(&[][..], |wing| wing.metrics) {
+    for (wing, table) in wings_of(tree) {
+        for &metric in wing.metrics {
             known.add_measure(metric);
             if metric.unit == Unit::Nanoseconds {
                 known.add_sample(metric);
             }
         }
-        known.variants.extend(experiment.variants().iter().map(Choice::label));
+        let choices = match &table.kind {
+            ValueKind::Table(table) => table.get("variants"),
+            _ => None,
+        };
+        let choices = choices.and_then(|list| Vec::<Choice>::read(list, &mut Problems::default()));
+        known.variants.extend(choices.iter().flatten().map(Choice::label));
     }
     known
+}
+
+/// The wings that the scenario has an experiment of, with its table.
+fn wings_of(tree: &Value) -> Vec<(&'static Wing, &Value)> {
+    let ValueKind::Table(top) = &tree.kind else { return Vec::new() };
+    let Some(Value { kind: ValueKind::Table(experiments), .. }) = top.get("experiment") else {
+        return Vec::new();
+    };
+    let named = |wing: &'static Wing| Some((wing, experiments.get(wing.subject.name())?));
+    WINGS.iter().filter_map(named).collect()
 }
 
 impl Axis {
@@ -446,12 +478,7 @@ impl Axis {
             problems.add(config.place, message);
             return None;
         }
-        Some(Self {
-            name: config.path.clone(),
-            path,
-            place: config.place,
-            values: config.values.clone(),
-        })
+        Some(Self { name: path.short(), path, place: config.place, values: config.values.clone() })
     }
 
     /// Whether it makes a difference to this variant of this experiment.
@@ -499,12 +526,13 @@ fn cells(
                 let axes: Vec<&Axis> = mine.iter().map(|&axis| &axes[axis]).collect();
                 known.push((mine.clone(), points(tree, &axes, index, shelf)?));
             }
+            let label = label(choice, mine.iter().map(|&axis| &axes[axis]));
             let points = known.iter().find(|(theirs, _)| *theirs == mine);
             for point in points.map_or(&[][..], |(_, points)| points) {
                 cells.push(Cell {
                     experiment: point.experiment.clone(),
                     variant,
-                    label: choice.label(),
+                    label: label.clone(),
                     point: point.values.clone(),
                 });
             }
@@ -514,6 +542,17 @@ fn cells(
         }
     }
     Ok(cells)
+}
+
+/// What reports call `choice`: without the parameters that are varied, which the point tells.
+fn label<'a>(choice: &Choice, axes: impl Iterator<Item = &'a Axis>) -> String {
+    let mut choice = choice.clone();
+    let varied: Vec<&str> =
+        axes.filter(|axis| axis.path.variant().is_some()).map(|axis| axis.name.as_str()).collect();
+    if let ValueKind::Table(Table { entries }) = &mut choice.params.kind {
+        entries.retain(|entry| !varied.contains(&entry.key.as_str()));
+    }
+    choice.label()
 }
 
 /// An experiment at a point of the sweep.
@@ -554,13 +593,6 @@ fn too_many_cells(place: Place) -> Problem {
 
 /// What paths on the command line and in `[sweep]` may begin with.
 fn vocabulary(tree: &Value) -> Vocabulary {
-    let has = |wing: &&Wing| match &tree.kind {
-        ValueKind::Table(top) => match top.get("experiment").map(|value| &value.kind) {
-            Some(ValueKind::Table(table)) => table.get(wing.subject.name()).is_some(),
-            _ => false,
-        },
-        _ => false,
-    };
     let fields = |wing: &Wing| {
         let schema = (wing.schema)();
         let properties = schema["properties"].as_object();
@@ -568,10 +600,9 @@ fn vocabulary(tree: &Value) -> Vocabulary {
     };
     Vocabulary {
         top: TOP.iter().map(|&name| name.to_owned()).collect(),
-        experiments: WINGS
-            .iter()
-            .filter(has)
-            .map(|wing| (wing.subject.name().to_owned(), fields(wing)))
+        experiments: wings_of(tree)
+            .into_iter()
+            .map(|(wing, _)| (wing.subject.name().to_owned(), fields(wing)))
             .collect(),
     }
 }
@@ -601,6 +632,16 @@ pub fn schema() -> Json {
                 "minProperties": 1,
                 "additionalProperties": false,
             },
+            "warm_up": described(
+                SimDuration::schema(),
+                "Until then nothing is measured: the system has not settled yet.",
+            ),
+            "network": described(NetworkConfig::schema(), "The links between nodes."),
+            "fault": described(
+                Vec::<FaultConfig>::schema(),
+                "Faults, each at a time or at a rate, on named nodes.",
+            ),
+            "nemesis": described(NemesisConfig::schema(), "Faults at random."),
             "check": described(
                 Vec::<Claim>::schema(),
                 "What the scenario claims of its own outcome; `stormglass check` judges it.",

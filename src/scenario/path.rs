@@ -1,7 +1,7 @@
 //! A path to a field, as `--set`, `--param` and `[sweep]` write it: `rings.node_count`,
 //! `network.delay`, `rings.variants.ring.virtual_nodes`, `fault.0.for`.
 
-use crate::config::{Entry, Place, Problems, Table, Value, ValueKind, printable};
+use crate::config::{Entry, Place, Problems, Table, Value, ValueKind, printable, unknown};
 
 /// A path to a field, in full: `experiment.rings.node_count`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -16,6 +16,21 @@ pub(super) struct Vocabulary {
     pub(super) top: Vec<String>,
     /// The experiments that the scenario has, each with the fields that it may have.
     pub(super) experiments: Vec<(String, Vec<String>)>,
+}
+
+impl Vocabulary {
+    /// Everything that a path may begin with.
+    fn all(&self) -> Vec<&str> {
+        let names = self.experiments.iter().map(|(name, _)| name);
+        let fields = self.experiments.iter().flat_map(|(_, fields)| fields);
+        let mut all: Vec<&str> = Vec::new();
+        for name in self.top.iter().chain(names).chain(fields).map(String::as_str) {
+            if !all.contains(&name) {
+                all.push(name);
+            }
+        }
+        all
+    }
 }
 
 impl FieldPath {
@@ -47,18 +62,25 @@ impl FieldPath {
             .filter(|(_, fields)| fields.contains(&first))
             .map(|(name, _)| name.as_str())
             .collect();
-        if vocabulary.top.contains(&first) {
-        } else if vocabulary.experiments.iter().any(|(name, _)| *name == first) {
-            segments.insert(0, "experiment".into());
-        } else if let [owner] = owners.as_slice() {
-            segments.splice(0..0, ["experiment".into(), (*owner).to_owned()]);
-        } else if let [one, .., other] = owners.as_slice() {
-            problems.add_with_help(
-                place,
-                format!("`{first}` is a field of several experiments"),
-                format!("write `{one}.{}` or `{other}.{}`", text.trim(), text.trim()),
-            );
-            return None;
+        if !vocabulary.top.contains(&first) {
+            match owners.as_slice() {
+                _ if vocabulary.experiments.iter().any(|(name, _)| *name == first) => {
+                    segments.insert(0, "experiment".into());
+                }
+                [owner] => drop(segments.splice(0..0, ["experiment".into(), (*owner).to_owned()])),
+                [one, .., other] => {
+                    problems.add_with_help(
+                        place,
+                        format!("`{first}` is a field of several experiments"),
+                        format!("write `{one}.{}` or `{other}.{}`", text.trim(), text.trim()),
+                    );
+                    return None;
+                }
+                [] => {
+                    unknown(place, "field", &first, &vocabulary.all(), problems);
+                    return None;
+                }
+            }
         }
         Some(Self { segments })
     }
@@ -101,6 +123,17 @@ impl FieldPath {
             [top, _, list, name, ..] if top == "experiment" && list == "variants" => Some(name),
             _ => None,
         }
+    }
+
+    /// Where it leads within the variant, the experiment or the scenario: what reports call it.
+    pub(super) fn short(&self) -> String {
+        let skipped = match (self.experiment(), self.variant()) {
+            (Some(_), Some(_)) => 4,
+            (Some(_), None) => 2,
+            (None, _) => 0,
+        };
+        let skipped = if skipped < self.segments.len() { skipped } else { 0 };
+        self.segments[skipped..].join(".")
     }
 
     /// The first segment.
@@ -275,11 +308,11 @@ mod tests {
             ("rings.node_count", "experiment.rings.node_count"),
             ("experiment.rings.node_count", "experiment.rings.node_count"),
             ("network.loss", "network.loss"),
-            ("nonsense", "nonsense"),
         ] {
             assert_eq!(full(short), Ok(long.into()));
         }
         assert_eq!(full("variants"), Err("`variants` is a field of several experiments".into()));
+        assert!(full("nod_count").unwrap_err().starts_with("unknown field `nod_count`, expected"));
         assert!(full("a..b").is_err());
         assert!(full("a b").is_err());
     }

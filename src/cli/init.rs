@@ -1,0 +1,68 @@
+//! `init`: a scenario to begin with.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::console::Console;
+use super::files::{Disk, Files as _};
+use super::{Exit, Failure};
+
+#[derive(Debug, Args)]
+pub(super) struct InitArgs {
+    /// What the scenario is about
+    wing: Starter,
+
+    /// Where to write it, or - to print it; by default scenarios/my-WING.toml
+    file: Option<PathBuf>,
+}
+
+/// What there is a starter for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Starter {
+    /// Placement rings
+    Rings,
+}
+
+impl Starter {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Rings => include_str!("starters/rings.toml"),
+        }
+    }
+
+    const fn file(self) -> &'static str {
+        match self {
+            Self::Rings => "scenarios/my-rings.toml",
+        }
+    }
+}
+
+pub(super) fn init(args: &InitArgs, console: &mut Console) -> Result<Exit, Failure> {
+    let file = args.file.clone().unwrap_or_else(|| args.wing.file().into());
+    if file == Path::new("-") {
+        console.print(args.wing.text())?;
+        return Ok(Exit::Done);
+    }
+    let shown = file.display();
+    let cannot = |error: &io::Error| Failure::io(&format!("cannot write {shown}"), error);
+    if Disk.kind(&file).map_err(|error| cannot(&error))?.is_some() {
+        return Err(Failure::Usage(format!("{shown} is there already: choose another name")));
+    }
+    let missing: Vec<&Path> = file
+        .ancestors()
+        .skip(1)
+        .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+        .collect();
+    for folder in missing.into_iter().rev() {
+        Disk.create_folder(folder).map_err(|error| cannot(&error))?;
+    }
+    Disk.write_new(&file, args.wing.text().as_bytes()).map_err(|error| {
+        // What a full disk took of it is of no use.
+        let _ = Disk.remove(&file);
+        cannot(&error)
+    })?;
+    console.note(&format!("wrote {shown}; now: stormglass run {shown}\n"));
+    Ok(Exit::Done)
+}
