@@ -32,7 +32,7 @@ pub(super) fn render(error: &ScenarioError) -> String {
         count => format!("{count} mistakes"),
     };
     let rest = if more == 0 { String::new() } else { format!(", of which {more} are not shown") };
-    let _ = write!(text, "error: {} has {count}{rest}\n", printable(file));
+    let _ = writeln!(text, "error: {} has {count}{rest}", printable(file));
     text
 }
 

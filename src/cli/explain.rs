@@ -72,10 +72,10 @@ fn in_words(item: Item) -> String {
         Item::Thing(_, about) => {
             let mut text = format!("{}: {}\n", about.name, about.summary);
             if !about.source.is_empty() && about.source != "-" {
-                let _ = write!(text, "source:  {}\n", about.source);
+                let _ = writeln!(text, "source:  {}", about.source);
             }
             if !about.version.is_empty() {
-                let _ = write!(text, "version: {}\n", about.version);
+                let _ = writeln!(text, "version: {}", about.version);
             }
             if let Some(params) = params_of(item) {
                 text.push_str(&params_in_words(&params));
@@ -113,7 +113,7 @@ fn params_in_words(schema: &Json) -> String {
         };
         let words = field["description"].as_str().unwrap_or("").split_whitespace();
         let words: Vec<&str> = words.collect();
-        let _ = write!(text, "  {name:width$}  {} ({default})\n", words.join(" "));
+        let _ = writeln!(text, "  {name:width$}  {} ({default})", words.join(" "));
     }
     text
 }

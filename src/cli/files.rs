@@ -12,14 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
 
-/// A file of a result.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Artefact {
-    /// Where it belongs in the result folder, such as `charts/load.svg`.
-    pub path: String,
-    /// What it holds.
-    pub bytes: Vec<u8>,
-}
+use crate::report::render::Artefact;
 
 /// The file that makes a folder a result.
 pub const MANIFEST: &str = "manifest.json";
@@ -28,7 +21,7 @@ const MOVING: &str = ".manifest.json.moving";
 /// What the name of a file begins with that is not in its place yet.
 const UNFINISHED: &str = ".stormglass-";
 /// What a manifest must say of itself.
-const TOOL: &str = "stormglass";
+pub(super) const TOOL: &str = "stormglass";
 
 /// What can be done to files. Nothing here follows a symbolic link at the end of a path.
 pub trait Files {

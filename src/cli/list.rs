@@ -154,11 +154,11 @@ pub(super) fn list(
             let mut text = String::new();
             for kind in &kinds {
                 if 1 < kinds.len() {
-                    let _ = write!(text, "{}\n", kind.title());
+                    let _ = writeln!(text, "{}", kind.title());
                 }
                 let indent = if 1 < kinds.len() { "  " } else { "" };
                 for item in kind.items() {
-                    let _ = write!(text, "{indent}{:width$}  {}\n", item.name(), item.summary());
+                    let _ = writeln!(text, "{indent}{:width$}  {}", item.name(), item.summary());
                 }
             }
             text

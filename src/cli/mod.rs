@@ -3,6 +3,7 @@
 //! Tables go to standard output, progress and messages to standard error. Each verb is a file that
 //! reads like what it does; what verbs share stands here: their flags, their failures, their exits.
 
+mod check;
 mod console;
 mod diagnostics;
 mod explain;
@@ -13,6 +14,9 @@ mod list;
 mod pages;
 mod plan;
 mod progress;
+mod repeat;
+mod run;
+mod study;
 mod words;
 
 use std::io;
@@ -21,13 +25,10 @@ use std::process::ExitCode;
 
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 
-use crate::config::Bytes;
-use crate::experiments;
 use crate::scenario::{self, Alterations, Scenario, ScenarioError, SeedChoice};
 
 use console::Console;
 use files::PublishError;
-use words::grouped;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -69,6 +70,10 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Run a scenario and write its report
+    Run(run::RunArgs),
+    /// Judge the claims of a scenario
+    Check(check::CheckArgs),
     /// Show what a scenario would run, and what that would cost
     Plan(plan::PlanArgs),
     /// List what a scenario can name
@@ -108,52 +113,12 @@ struct ScenarioArgs {
     sets: Vec<String>,
 }
 
-/// What a plan may cost.
-#[derive(Debug, Args)]
-struct BudgetArgs {
-    /// Refuse a plan that would take more events
-    #[arg(long, value_name = "COUNT", default_value = "20000000000", value_parser = parse_count)]
-    max_events: u64,
-
-    /// Refuse a plan that would take more memory
-    #[arg(long, value_name = "SIZE", default_value = "4GiB")]
-    max_memory: Bytes,
-}
-
 impl ScenarioArgs {
     fn load(&self, params: &[String]) -> Result<Scenario, Failure> {
         let alterations =
             Alterations { sets: self.sets.clone(), params: params.to_vec(), seeds: self.seeds };
         scenario::load(&self.scenario, &alterations).map_err(Failure::Scenario)
     }
-}
-
-impl BudgetArgs {
-    /// Refuses a plan that costs more than is allowed.
-    fn check(&self, estimate: experiments::Estimate) -> Result<(), Failure> {
-        let experiments::Estimate { event_count, bytes } = estimate;
-        let refuse = |needs: String, flag: &str, allows: String| {
-            Err(Failure::Usage(format!(
-                "the plan needs about {needs}, and {flag} allows {allows}\n\
-                 help: fewer seeds, fewer points or a smaller scenario; or raise {flag}"
-            )))
-        };
-        if self.max_events < event_count {
-            let needs = format!("{} events", grouped(event_count));
-            return refuse(needs, "--max-events", grouped(self.max_events));
-        }
-        if self.max_memory.0 < bytes {
-            let needs = format!("{} bytes of memory", grouped(bytes));
-            return refuse(needs, "--max-memory", self.max_memory.to_string());
-        }
-        Ok(())
-    }
-}
-
-/// Reads a count, with `_` between digits where the user likes.
-fn parse_count(text: &str) -> Result<u64, String> {
-    let digits = text.replace('_', "");
-    digits.parse().map_err(|_| "expected a whole number, such as 1_000_000".to_owned())
 }
 
 /// How the program ends. The numbers are a promise.
@@ -216,7 +181,6 @@ impl Failure {
 
     fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_) => Exit::Usage,
             // That a file is not there is the user's mistake; that a disk fails is not.
             Self::Scenario(ScenarioError::Io { error, .. }) => match error.kind() {
                 io::ErrorKind::NotFound
@@ -226,7 +190,7 @@ impl Failure {
                 | io::ErrorKind::InvalidFilename => Exit::Usage,
                 _ => Exit::Io,
             },
-            Self::Scenario(_) => Exit::Usage,
+            Self::Scenario(_) | Self::Usage(_) => Exit::Usage,
             Self::Io(_) => Exit::Io,
             Self::Bug(_) => Exit::Bug,
         }
@@ -273,6 +237,8 @@ fn run() -> Exit {
     }
     let mut console = Console::new(cli.quiet);
     let outcome = match &cli.verb {
+        Verb::Run(args) => run::run(args, cli.format, &mut console),
+        Verb::Check(args) => check::check(args, cli.format, &mut console),
         Verb::Plan(args) => plan::plan(args, cli.format, &mut console),
         Verb::List(args) => list::list(args, cli.format, &mut console),
         Verb::Explain(args) => explain::explain(args, cli.format, &mut console),

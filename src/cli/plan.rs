@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 
 use crate::experiments::{self, Estimate, Run};
 use crate::kernel::rng::Seed;
+use crate::kernel::time::SimTime;
 use crate::model::directory::Directory;
 use crate::model::fault::{PlannedFault, Trigger};
 use crate::scenario::{Cell, Scenario};
@@ -62,7 +63,7 @@ fn in_words(scenario: &Scenario, plan: &[Run], seed: Seed) -> Result<String, Fai
     }
     let mut text = columns(&rows);
     if CELLS_SHOWN_MAX < scenario.cells.len() {
-        let _ = write!(text, "and {} more\n", scenario.cells.len() - CELLS_SHOWN_MAX);
+        let _ = writeln!(text, "and {} more", scenario.cells.len() - CELLS_SHOWN_MAX);
     }
     let whole = experiments::estimate(plan, 1);
     let _ = write!(
@@ -81,12 +82,12 @@ fn in_words(scenario: &Scenario, plan: &[Run], seed: Seed) -> Result<String, Fai
         if faults.is_empty() {
             continue;
         }
-        let _ = write!(text, "\nfaults of {subject}{at} under seed {}\n", seed.0);
+        let _ = writeln!(text, "\nfaults of {subject}{at} under seed {}", seed.0);
         for fault in faults.iter().take(FAULTS_SHOWN_MAX) {
-            let _ = write!(text, "  {}\n", fault_in_words(fault, directory));
+            let _ = writeln!(text, "  {}", fault_in_words(fault, directory));
         }
         if FAULTS_SHOWN_MAX < faults.len() {
-            let _ = write!(text, "  and {} more\n", faults.len() - FAULTS_SHOWN_MAX);
+            let _ = writeln!(text, "  and {} more", faults.len() - FAULTS_SHOWN_MAX);
         }
     }
     Ok(text)
@@ -146,7 +147,7 @@ fn faults(cell: &Cell, seed: Seed) -> Result<Vec<PlannedFault>, Failure> {
     // Those that wait for a protocol come last; for the others time decides, and then the file.
     faults.sort_by_key(|fault| match fault.trigger {
         Trigger::At(at) => (false, at),
-        Trigger::On { .. } => (true, Default::default()),
+        Trigger::On { .. } => (true, SimTime::END),
     });
     Ok(faults)
 }
@@ -168,5 +169,9 @@ fn cell_name(cell: &Cell) -> String {
 }
 
 fn point_in_words(cell: &Cell) -> String {
-    cell.point.iter().map(|(name, value)| format!(" {name}={value}")).collect()
+    let mut words = String::new();
+    for (name, value) in &cell.point {
+        let _ = write!(words, " {name}={value}");
+    }
+    words
 }

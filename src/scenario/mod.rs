@@ -35,6 +35,7 @@ use sweep::{AxisConfig, SweepConfig};
 
 pub use error::ScenarioError;
 
+pub(crate) use source::sha256;
 pub use source::{DATA_BYTES_MAX, DataHash, SCENARIO_BYTES_MAX, Source, Sources};
 
 /// The grammar of scenario files that this version reads.
@@ -146,6 +147,13 @@ impl SeedRange {
     }
 }
 
+/// As `--seeds` takes them: `1..11`.
+impl std::fmt::Display for SeedRange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}..{}", self.first, self.first + self.count)
+    }
+}
+
 /// Reads `32`, or `5..9` for 5, 6, 7 and 8.
 impl std::str::FromStr for SeedChoice {
     type Err = String;
@@ -219,7 +227,7 @@ pub fn load(path: &Path, alterations: &Alterations) -> Result<Scenario, Scenario
         .map(|content| Scenario {
             name,
             file,
-            sha256: source::sha256(text.as_bytes()),
+            sha256: sha256(text.as_bytes()),
             data: shelf.data_hashes(),
             question: content.question,
             seeds: content.seeds,

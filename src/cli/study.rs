@@ -1,0 +1,288 @@
+//! What `run`, `compare` and `check` have in common: a scenario is carried out, summed up, judged
+//! and reported.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Map, Value as Json, json};
+
+use crate::config::Bytes;
+use crate::experiments::{self, Conduct, Estimate, Harvest, Run, WINGS};
+use crate::record::brief::Brief;
+use crate::record::claims::{self, Outcome, Verdict};
+use crate::record::summary::{self, Summary};
+use crate::record::{Ending, Record};
+use crate::report::Report;
+use crate::report::compose::{self, Occasion};
+use crate::report::render::{self, Artefact, Screen};
+use crate::scenario::Scenario;
+
+use super::console::{self, Console};
+use super::files::{self, Disk};
+use super::interrupt::Interrupt;
+use super::progress::Progress;
+use super::words::{grouped, size};
+use super::{Exit, Failure, repeat};
+
+/// What a plan may cost, and how it is carried out. None of it decides a result.
+#[derive(Debug, Args)]
+pub(super) struct ConductArgs {
+    /// How many runs at the same time; 0 for as many as there are cores
+    #[arg(long, short, value_name = "N", default_value = "0")]
+    jobs: usize,
+
+    /// Refuse a plan that would take more events
+    #[arg(long, value_name = "COUNT", default_value = "20_000_000_000", value_parser = count)]
+    max_events: u64,
+
+    /// Refuse a plan that would take more memory
+    #[arg(long, value_name = "SIZE", default_value = "4GiB")]
+    max_memory: Bytes,
+
+    /// Run everything twice, and fail where the two differ
+    #[arg(long)]
+    verify_determinism: bool,
+}
+
+/// Reads a count, with `_` between digits where the user likes.
+fn count(text: &str) -> Result<u64, String> {
+    let digits = text.replace('_', "");
+    digits.parse().map_err(|_| "expected a whole number, such as 1_000_000".to_owned())
+}
+
+/// A scenario and what came of it.
+#[derive(Debug)]
+pub(super) struct Study<'a> {
+    verb: &'static str,
+    pub(super) scenario: &'a Scenario,
+    planned: usize,
+    harvest: Harvest,
+    pub(super) summaries: Vec<Summary>,
+    pub(super) report: Report,
+    // What asked the plan to stop before it was done.
+    interrupted: Option<Exit>,
+    // Where a second time gave something else.
+    difference: Option<String>,
+}
+
+impl<'a> Study<'a> {
+    /// Carries out what the scenario asks, and says what came of it.
+    pub(super) fn carry_out(
+        verb: &'static str,
+        scenario: &'a Scenario,
+        args: &ConductArgs,
+        console: &Console,
+    ) -> Result<Self, Failure> {
+        let plan = scenario.plan();
+        let jobs = args.jobs_for(&plan);
+        args.refuse_if_too_large(experiments::estimate(&plan, jobs))?;
+        let interrupt = Interrupt::listen();
+        let carry_out = |jobs| {
+            let progress = Progress::new(plan.len(), console.is_watched());
+            let conduct = Conduct { jobs, stop: interrupt.flag() };
+            experiments::carry_out(&plan, conduct, &|run: &Run| progress.step(run.name()))
+        };
+        let harvest = carry_out(jobs);
+        let mut study = Self::of(verb, scenario, plan.len(), harvest);
+        if args.verify_determinism && interrupt.exit().is_none() {
+            // The second time the runs come one after the other, so that threads show too.
+            let again = Self::of(verb, scenario, plan.len(), carry_out(1));
+            study.difference = study.difference_from(&again)?;
+        }
+        study.interrupted = interrupt.exit().filter(|_| 0 < study.harvest.left_out);
+        Ok(study)
+    }
+
+    fn of(verb: &'static str, scenario: &'a Scenario, planned: usize, harvest: Harvest) -> Self {
+        let summaries = summary::of(&harvest.records);
+        let verdicts = claims::judge(&scenario.claims, &harvest.records, &summaries);
+        let briefs: Vec<Brief> = WINGS.iter().map(|wing| wing.brief).collect();
+        let mut notes = Vec::new();
+        if 0 < harvest.left_out {
+            let finished = harvest.records.len();
+            notes.push(format!("interrupted: {finished} of {planned} runs were finished"));
+        }
+        let occasion = Occasion {
+            title: scenario.name.clone(),
+            question: scenario.question.clone(),
+            briefs: &briefs,
+            verdicts,
+            notes,
+            provenance: repeat::provenance(verb, scenario),
+        };
+        let report = compose::compose(occasion, &harvest.records, &summaries);
+        Self {
+            verb,
+            scenario,
+            planned,
+            harvest,
+            summaries,
+            report,
+            interrupted: None,
+            difference: None,
+        }
+    }
+
+    /// All files of the report.
+    fn artefacts(&self) -> Result<Vec<Artefact>, Failure> {
+        render::files(&self.report, &self.harvest.records, &self.summaries)
+            .map_err(|error| Failure::Bug(error.to_string()))
+    }
+
+    /// Writes the report to `folder`, or to where results of the scenario go; the page to open.
+    pub(super) fn write(&self, folder: Option<&Path>) -> Result<PathBuf, Failure> {
+        let folder =
+            folder.map_or_else(|| Path::new("results").join(&self.scenario.name), PathBuf::from);
+        let artefacts = self.artefacts()?;
+        let records = &self.harvest.records;
+        let manifest =
+            repeat::manifest(self.verb, self.scenario, self.planned, records, &artefacts);
+        files::publish(&Disk, &folder, &artefacts, &manifest)?;
+        let page = ["report.html", "report.md"]
+            .into_iter()
+            .find(|page| artefacts.iter().any(|artefact| artefact.path == *page));
+        Ok(page.map_or(folder.clone(), |page| folder.join(page)))
+    }
+
+    /// The report for a terminal.
+    pub(super) fn in_words(&self) -> String {
+        let columns = terminal_size::terminal_size()
+            .map_or(Screen::default().columns, |(width, _)| usize::from(width.0));
+        // Colours are taken out again where they are not wanted.
+        render::terminal(&self.report, Screen { columns, is_coloured: true })
+    }
+
+    /// The report for a program: an object a run, then one a claim.
+    pub(super) fn in_json(&self) -> String {
+        let runs = self.harvest.records.iter().map(run_in_json);
+        let claims = self.report.verdicts.iter().map(verdict_in_json);
+        let mut lines = String::new();
+        for object in runs.chain(claims) {
+            let _ = writeln!(lines, "{object}");
+        }
+        lines
+    }
+
+    /// Tells what went wrong on the way.
+    pub(super) fn tell_troubles(&self) {
+        for (run, why) in &self.harvest.panics {
+            let command = repeat::command_for_seed(self.verb, self.scenario, run.seed.0);
+            console::tell(&format!(
+                "error: {} panicked: {why}\nthis is a bug of stormglass: please report it with \
+                 the command that repeats it:\n  {command}\n",
+                run.name()
+            ));
+        }
+        if let Some(difference) = &self.difference {
+            console::tell(&format!("error: the same run gave something else: {difference}\n"));
+        }
+        if self.interrupted.is_some() {
+            console::tell(&format!(
+                "interrupted: {} of {} runs were finished and are kept\n",
+                self.harvest.records.len(),
+                self.planned
+            ));
+        }
+    }
+
+    /// Whether anything was finished.
+    pub(super) fn has_records(&self) -> bool {
+        !self.harvest.records.is_empty()
+    }
+
+    /// How the program ends, the claims apart.
+    pub(super) fn exit(&self) -> Exit {
+        let incomplete =
+            self.harvest.records.iter().any(|record| record.ending != Ending::Complete);
+        match self.interrupted {
+            Some(exit) => exit,
+            None if !self.harvest.panics.is_empty() => Exit::Bug,
+            None if self.difference.is_some() => Exit::Failed,
+            None if incomplete => Exit::Incomplete,
+            None => Exit::Done,
+        }
+    }
+
+    /// The first difference between this and the same `again`.
+    fn difference_from(&self, again: &Self) -> Result<Option<String>, Failure> {
+        let pairs = self.harvest.records.iter().zip(&again.harvest.records);
+        for (record, other) in pairs {
+            if record != other {
+                let command = repeat::command_for_seed(self.verb, self.scenario, record.seed.0);
+                let name = summary::label(&record.variant, &record.point);
+                return Ok(Some(format!(
+                    "{} {name}, seed {}: fingerprints {:016x} and {:016x}\n  {command}",
+                    record.subject.name(),
+                    record.seed.0,
+                    record.fingerprint,
+                    other.fingerprint
+                )));
+            }
+        }
+        let (files, others) = (self.artefacts()?, again.artefacts()?);
+        let different = files.iter().zip(&others).find(|(file, other)| file != other);
+        Ok(different.map(|(file, _)| format!("the file {}", file.path)))
+    }
+}
+
+impl ConductArgs {
+    /// How many runs go on at the same time.
+    fn jobs_for(&self, plan: &[Run]) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let jobs = if self.jobs == 0 { cores() } else { self.jobs };
+        jobs.min(plan.len().max(1))
+    }
+
+    fn refuse_if_too_large(&self, estimate: Estimate) -> Result<(), Failure> {
+        let Estimate { event_count, bytes } = estimate;
+        let (needs, flag, allows) = if self.max_events < event_count {
+            let needs = format!("{} events", grouped(event_count));
+            (needs, "--max-events", grouped(self.max_events))
+        } else if self.max_memory.0 < bytes {
+            (format!("{} of memory", size(bytes)), "--max-memory", self.max_memory.to_string())
+        } else {
+            return Ok(());
+        };
+        Err(Failure::Usage(format!(
+            "the plan needs about {needs}, and {flag} allows {allows}\n\
+             help: ask for less (`stormglass plan` shows what costs how much), or raise {flag}"
+        )))
+    }
+}
+
+fn run_in_json(record: &Record) -> Json {
+    let point = record.point.iter().map(|(name, value)| (name.clone(), json!(value)));
+    let mut object = json!({
+        "reason": "run",
+        "experiment": record.subject.name(),
+        "variant": record.variant,
+        "point": point.collect::<Map<String, Json>>(),
+        "seed": record.seed.0,
+        "complete": record.ending == Ending::Complete,
+        "events": record.event_count,
+        "fingerprint": format!("{:016x}", record.fingerprint),
+    });
+    if let Ending::Incomplete(why) = &record.ending {
+        object["why"] = json!(why);
+    }
+    object
+}
+
+fn verdict_in_json(verdict: &Verdict) -> Json {
+    json!({
+        "reason": "claim",
+        "claim": verdict.claim,
+        "outcome": match verdict.outcome {
+            Outcome::Passed => "passed",
+            Outcome::Failed => "failed",
+            Outcome::Unknown => "unknown",
+        },
+        "level": match verdict.level {
+            claims::Level::Error => "error",
+            claims::Level::Warn => "warn",
+        },
+        "bound": verdict.bound,
+        "why": verdict.why,
+    })
+}
