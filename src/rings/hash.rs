@@ -34,13 +34,16 @@ crate::config! {
         "fnv1a_mixed" => Fnv1aMixed,
         /// The first eight bytes of MD5, little-endian.
         "md5" => Md5,
+        /// The first four bytes of MD5, little-endian, as clients of memcached take them.
+        "md5_32" => Md5Short,
         /// The first eight bytes of SHA-256, big-endian.
         "sha256" => Sha256,
         /// CRC-16/XMODEM, as Redis Cluster uses it: 16 bits.
         "crc16" => Crc16,
         /// CRC-32C (iSCSI): 32 bits.
         "crc32c" => Crc32c,
-        /// The key is a number already, in decimal; what is not is hashed with XXH3.
+        /// The key is a number already, in decimal, or several with `:` between, for those that
+        /// need salted hashes; what is none is hashed with XXH3.
         "identity" => Identity,
     }
 }
@@ -83,9 +86,10 @@ impl Hasher {
             HashKind::Sip24 => SipHasher24::new_with_keys(salt, self.seed).hash(bytes),
             HashKind::Fnv1a => fnv1a(bytes.iter().chain(suffix)),
             HashKind::Fnv1aMixed => mix(fnv1a(bytes.iter().chain(suffix))),
-            HashKind::Md5 => {
+            HashKind::Md5 | HashKind::Md5Short => {
                 let digest = Md5::new().chain_update(bytes).chain_update(suffix);
-                u64::from_le_bytes(first_eight(&digest.finalize()))
+                let word = u64::from_le_bytes(first_eight(&digest.finalize()));
+                if self.kind == HashKind::Md5 { word } else { word & 0xffff_ffff }
             }
             HashKind::Sha256 => {
                 let digest = Sha256::new().chain_update(bytes).chain_update(suffix);
@@ -104,8 +108,12 @@ impl Hasher {
                 digest.finalize().into()
             }
             HashKind::Identity => {
-                let number = number_of(bytes).unwrap_or_else(|| xxh3_64_with_seed(bytes, 0));
-                if salt == 0 { number } else { mix(number ^ salt.wrapping_mul(GOLDEN)) }
+                let numbers = || std::str::from_utf8(bytes).ok().map(|text| text.split(':'));
+                let number = |index: u64| numbers()?.nth(index as usize)?.parse().ok();
+                number(salt.min(bytes.len() as u64)).unwrap_or_else(|| {
+                    let first = number(0).unwrap_or_else(|| xxh3_64_with_seed(bytes, 0));
+                    mix(first ^ salt.wrapping_mul(GOLDEN))
+                })
             }
         }
     }
@@ -143,7 +151,9 @@ impl Hasher {
     /// read it as a place on a circle of 2⁶⁴.
     pub const fn spread(&self, hash: u64) -> u64 {
         match self.kind {
-            HashKind::Xxh32 | HashKind::Murmur3X86 | HashKind::Crc32c => hash << 32,
+            HashKind::Xxh32 | HashKind::Murmur3X86 | HashKind::Md5Short | HashKind::Crc32c => {
+                hash << 32
+            }
             HashKind::Crc16 => hash << 48,
             _ => hash,
         }
@@ -259,10 +269,6 @@ fn suffix(salt: u64, room: &mut [u8; 8]) -> &[u8] {
     if salt == 0 { &[] } else { room }
 }
 
-fn number_of(bytes: &[u8]) -> Option<u64> {
-    std::str::from_utf8(bytes).ok()?.parse().ok()
-}
-
 /// 2⁶⁴ divided by the golden ratio, odd: spreads small numbers over the word.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 static CRC_16: crc::Crc<u16> = crc::Crc::<u16>::new(&crc::CRC_16_XMODEM);
@@ -300,6 +306,8 @@ mod tests {
     fn identity_reads_a_number_and_hashes_what_is_none() {
         let hasher = Hasher::new(HashKind::Identity, 5);
         assert_eq!(hasher.of(b"18446744073709551615"), u64::MAX);
+        assert_eq!((hasher.of(b"7:8"), hasher.salted(b"7:8", 1)), (7, 8));
+        assert_ne!(hasher.salted(b"7:8", 2), hasher.salted(b"7:8", 3));
         assert_ne!(hasher.of(b"a"), hasher.of(b"b"));
     }
 
@@ -325,7 +333,7 @@ mod tests {
         }
     }
 
-    const KINDS: [HashKind; 13] = [
+    const KINDS: [HashKind; 14] = [
         HashKind::Xxh3,
         HashKind::Xxh64,
         HashKind::Xxh32,
@@ -335,6 +343,7 @@ mod tests {
         HashKind::Fnv1a,
         HashKind::Fnv1aMixed,
         HashKind::Md5,
+        HashKind::Md5Short,
         HashKind::Sha256,
         HashKind::Crc16,
         HashKind::Crc32c,

@@ -6,10 +6,20 @@
 //!
 //! [`measure`](measure::measure) is the wing's testbed: it needs no virtual time.
 
+mod anchor;
+mod binomial;
+mod capacity;
+mod dx;
+mod flip;
 pub mod hash;
+mod jump;
+mod jump_back;
+mod jump_back_anchor;
 pub mod measure;
+mod memento;
 mod modulo;
 mod numbered;
+mod power;
 mod ring;
 mod script;
 
@@ -22,10 +32,23 @@ use crate::config::{Config, Problem, Problems};
 
 pub use crate::model::placement::{Key, Member, MemberId, Membership, Placement, Unsupported};
 pub use hash::{HashKind, Hasher};
+pub use numbered::Buckets;
+use numbered::{Bare, BucketFunction, Numbered};
 
 /// Every placement of this crate.
-pub const CATALOGUE: &[Entry] =
-    &[Entry::of::<numbered::Numbered<modulo::Modulo>>(), Entry::of::<ring::VirtualNodes>()];
+pub const CATALOGUE: &[Entry] = &[
+    Entry::numbered::<modulo::Modulo>(),
+    Entry::of::<ring::VirtualNodes>(),
+    Entry::numbered::<jump::Jump>(),
+    Entry::numbered::<jump_back::JumpBack>(),
+    Entry::numbered::<flip::Flip>(),
+    Entry::numbered::<power::Power>(),
+    Entry::numbered::<binomial::Binomial>(),
+    Entry::of::<anchor::Anchor>(),
+    Entry::of::<dx::Dx>(),
+    Entry::of::<memento::Memento>(),
+    Entry::of::<jump_back_anchor::JumpBackAnchor>(),
+];
 
 /// What a variant can do with its default parameters. Each is a law that a test holds it to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -82,6 +105,9 @@ pub trait Ring: Placement + Sized + 'static {
 /// How a row builds its placement.
 pub type Build = fn(&Choice, &Membership, Hasher) -> Result<Box<dyn Placement>, BuildError>;
 
+/// How a row builds its bare function from keys to numbers.
+pub type BuildBuckets = fn(&Choice, Hasher) -> Result<Box<dyn Buckets>, BuildError>;
+
 /// A row of the catalogue.
 #[derive(Debug)]
 pub struct Entry {
@@ -95,6 +121,8 @@ pub struct Entry {
     pub cost: fn(&Choice, u32) -> Option<Cost>,
     /// Builds the placement that a scenario asks for.
     pub build: Build,
+    /// The bare function from keys to numbers, where the variant has one.
+    pub buckets: Option<BuildBuckets>,
     /// The JSON Schema of its parameters.
     pub params_schema: fn() -> Json,
 }
@@ -129,16 +157,28 @@ impl Entry {
                 Some(R::cost(&params, member_count))
             },
             build: |choice, members, hasher| {
-                let mut problems = Problems::default();
-                let params = choice
-                    .params::<R::Params>(&mut problems)
-                    .ok_or_else(|| BuildError::Choice(problems.into_sorted()))?;
+                let params = params::<R>(choice)?;
                 fits::<R>(&params, members).map_err(BuildError::Unfit)?;
                 Ok(Box::new(R::build(&params, members, hasher)))
             },
+            buckets: None,
             params_schema: R::Params::schema,
         }
     }
+
+    const fn numbered<F: BucketFunction>() -> Self {
+        let mut entry = Self::of::<Numbered<F>>();
+        entry.buckets = Some(|choice, hasher| {
+            let function = F::new(&params::<Numbered<F>>(choice)?);
+            Ok(Box::new(Bare { function, hasher }))
+        });
+        entry
+    }
+}
+
+fn params<R: Ring>(choice: &Choice) -> Result<R::Params, BuildError> {
+    let mut problems = Problems::default();
+    choice.params(&mut problems).ok_or_else(|| BuildError::Choice(problems.into_sorted()))
 }
 
 impl Listed for Entry {
@@ -164,6 +204,21 @@ pub fn build(
     match choice.find("ring", CATALOGUE, &mut problems) {
         Some(entry) => (entry.build)(choice, members, hasher),
         None => Err(BuildError::Choice(problems.into_sorted())),
+    }
+}
+
+/// The bare function from keys to numbers that `choice` names in the [`CATALOGUE`].
+///
+/// # Errors
+/// Where there is no such variant, its parameters are wrong, or it does not number its buckets.
+pub fn buckets(choice: &Choice, hasher: Hasher) -> Result<Box<dyn Buckets>, BuildError> {
+    let mut problems = Problems::default();
+    let Some(entry) = choice.find("ring", CATALOGUE, &mut problems) else {
+        return Err(BuildError::Choice(problems.into_sorted()));
+    };
+    match entry.buckets {
+        Some(build) => build(choice, hasher),
+        None => Err(BuildError::Unfit(Unfit(format!("`{}` numbers no buckets", choice.name)))),
     }
 }
 

@@ -9,15 +9,7 @@ use crate::choice::About;
 use crate::model::placement::Key;
 use crate::rings::Capabilities;
 use crate::rings::hash::Hasher;
-use crate::rings::numbered::{BucketFunction, Removal};
-
-crate::config! {
-    /// Parameters of `modulo`.
-    pub(super) struct ModuloParams {
-        /// What becomes of the number of a member that leaves.
-        pub removal: Removal = Removal::Renumber,
-    }
-}
+use crate::rings::numbered::{BucketFunction, Removal, RemovalParams};
 
 /// `hash mod n`.
 #[derive(Debug)]
@@ -38,21 +30,21 @@ impl BucketFunction for Modulo {
         minimal_disruption: false,
         history_free: true,
     };
-    type Params = ModuloParams;
+    type Params = RemovalParams;
 
-    fn removal(params: &ModuloParams) -> Removal {
+    fn removal(params: &RemovalParams) -> Removal {
         params.removal.clone()
     }
 
-    fn steps(_: &ModuloParams, _: u32) -> f64 {
+    fn steps(_: &RemovalParams, _: u32) -> f64 {
         1.0
     }
 
-    fn new(_: &ModuloParams) -> Self {
+    fn new(_: &RemovalParams) -> Self {
         Self
     }
 
-    fn bucket(&self, _: &Hasher, key: Key<'_>, count: u32) -> u32 {
-        (key.hash % u64::from(count)) as u32
+    fn bucket(&self, _: &Hasher, key: Key<'_>, last: u64) -> u64 {
+        key.hash % (last + 1)
     }
 }

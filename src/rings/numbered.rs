@@ -25,6 +25,14 @@ crate::config! {
     }
 }
 
+crate::config! {
+    /// Parameters of a bucket function that has none of its own.
+    pub(super) struct RemovalParams {
+        /// What becomes of the number of a member that leaves.
+        pub removal: Removal = Removal::Renumber,
+    }
+}
+
 /// A function from a key and a number of buckets to a bucket.
 pub(super) trait BucketFunction: std::fmt::Debug + Send + Sync + Sized + 'static {
     /// What the variant says of itself.
@@ -43,8 +51,53 @@ pub(super) trait BucketFunction: std::fmt::Debug + Send + Sync + Sized + 'static
     /// The function with these parameters.
     fn new(params: &Self::Params) -> Self;
 
-    /// The bucket of `key` out of `count`, of which there is one at least.
-    fn bucket(&self, hasher: &Hasher, key: Key<'_>, count: u32) -> u32;
+    /// The highest number that a bucket can have.
+    const LAST_MAX: u64 = u32::MAX as u64 - 1;
+
+    /// The bucket of `key` out of `0..=last`; `last` is [`LAST_MAX`](Self::LAST_MAX) at most.
+    fn bucket(&self, hasher: &Hasher, key: Key<'_>, last: u64) -> u64;
+}
+
+/// A bucket function by itself: keys to numbers, of which a program makes shards or slots.
+pub trait Buckets: std::fmt::Debug + Send + Sync {
+    /// The hash of a key's bytes under the function's own hash function and seed.
+    fn hash(&self, bytes: &[u8]) -> u64;
+
+    /// The bucket of `key` out of `0..=last`. Allocates nothing.
+    ///
+    /// # Panics
+    /// Where `last` is more than [`last_max`](Self::last_max).
+    fn bucket(&self, key: Key<'_>, last: u64) -> u64;
+
+    /// The highest number that a bucket can have.
+    fn last_max(&self) -> u64;
+
+    /// The key that `bytes` name, hashed as this function does.
+    fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
+        Key { hash: self.hash(bytes), bytes }
+    }
+}
+
+/// A bucket function and its hash function.
+#[derive(Debug)]
+pub(super) struct Bare<F> {
+    pub(super) function: F,
+    pub(super) hasher: Hasher,
+}
+
+impl<F: BucketFunction> Buckets for Bare<F> {
+    fn hash(&self, bytes: &[u8]) -> u64 {
+        self.hasher.of(bytes)
+    }
+
+    fn bucket(&self, key: Key<'_>, last: u64) -> u64 {
+        assert!(last <= F::LAST_MAX, "bucket {last} is beyond the last that there can be");
+        self.function.bucket(&self.hasher, key, last)
+    }
+
+    fn last_max(&self) -> u64 {
+        F::LAST_MAX
+    }
 }
 
 /// A bucket function and the members behind its numbers.
@@ -60,25 +113,23 @@ pub(super) struct Numbered<F> {
 }
 
 impl<F: BucketFunction> Numbered<F> {
-    fn count(&self) -> u32 {
-        self.members.len() as u32
+    fn bucket(&self, key: Key<'_>) -> usize {
+        self.function.bucket(&self.hasher, key, self.members.len() as u64 - 1) as usize
     }
 
     /// The live bucket of a key that met the dead one: it hashes again, with a bound, and then
     /// walks on to the next live number.
     #[cold]
-    fn past_the_dead(&self, key: Key<'_>, bucket: u32) -> MemberId {
+    fn past_the_dead(&self, key: Key<'_>, bucket: usize) -> MemberId {
         let mut hash = key.hash;
         for _ in 0..REHASHES_MAX {
             hash = self.hasher.again(hash, 0);
-            let bucket = self.function.bucket(&self.hasher, Key { hash, ..key }, self.count());
-            let member = self.members[bucket as usize];
+            let member = self.members[self.bucket(Key { hash, ..key })];
             if member != DEAD {
                 return MemberId(member);
             }
         }
-        let from = bucket as usize;
-        let (before, behind) = self.members.split_at(from);
+        let (before, behind) = self.members.split_at(bucket);
         let live = behind.iter().chain(before).find(|&&member| member != DEAD);
         MemberId(*live.expect("the last member never leaves"))
     }
@@ -118,8 +169,8 @@ impl<F: BucketFunction> Placement for Numbered<F> {
     }
 
     fn locate(&self, key: Key<'_>) -> MemberId {
-        let bucket = self.function.bucket(&self.hasher, key, self.count());
-        match self.members[bucket as usize] {
+        let bucket = self.bucket(key);
+        match self.members[bucket] {
             DEAD => self.past_the_dead(key, bucket),
             member => MemberId(member),
         }
@@ -135,8 +186,7 @@ impl<F: BucketFunction> Placement for Numbered<F> {
             return Err(Unsupported::because("it knows only one bucket for a key"));
         }
         out.clear();
-        let bucket = self.function.bucket(&self.hasher, key, self.count()) as usize;
-        let (before, behind) = self.members.split_at(bucket);
+        let (before, behind) = self.members.split_at(self.bucket(key));
         let live = behind.iter().chain(before).filter(|&&member| member != DEAD);
         out.extend(live.take(count).map(|&member| MemberId(member)));
         Ok(())
@@ -175,6 +225,16 @@ impl<F: BucketFunction> Placement for Numbered<F> {
         4 * (self.members.len() + self.dead.len())
     }
 }
+
+/// What jump and its like can do.
+pub(super) const BUCKETS_ONLY: Capabilities = Capabilities {
+    arbitrary_removal: false,
+    weights: false,
+    replicas: false,
+    bounded: false,
+    minimal_disruption: true,
+    history_free: true,
+};
 
 const DEAD: u32 = u32::MAX;
 /// After so many dead buckets a key walks instead. Where half the buckets are dead, one key in
