@@ -5,6 +5,8 @@
 //! unknown, or that has no row, is red. `cargo test --test vectors -- jump` replays those sets
 //! whose names contain `jump`.
 
+#![expect(clippy::print_stdout, reason = "its report is what this target is for")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +14,7 @@ use std::process::ExitCode;
 
 use stormglass::choice::Choice;
 use stormglass::config::{Config, Problems, Value};
-use stormglass::rings::hash::splitmix64;
+use stormglass::rings::hash::{fnv1a, splitmix64};
 use stormglass::rings::{self, HashKind, Hasher, Member, MemberId, Membership, Placement};
 
 /// The sets, and who replays each.
@@ -31,6 +33,14 @@ const SETS: &[(&str, Replay)] = &[
     ("supsi_memento", Replay::Rows(supsi_memento)),
     ("anchor_cpp", Replay::Rows(anchor_cpp)),
     ("jumpback_anchor", Replay::Rows(jumpback_anchor)),
+    ("supsi_ring_hrw", Replay::Rows(supsi_ring_hrw)),
+    ("hrw_go", Replay::Rows(hrw_go)),
+    ("hrw_clandestined", Replay::Rows(hrw_clandestined)),
+    ("hrw_sha256_topk", Replay::Rows(hrw_sha256_topk)),
+    ("hrw_weighted", Replay::Rows(hrw_weighted)),
+    ("mpch_go", Replay::Rows(mpch_go)),
+    ("maglev_go", Replay::Rows(maglev_go)),
+    ("maglev_katran", Replay::Rows(maglev_katran)),
     // A list-sorting scheme that nobody deploys: no variant of the catalogue.
     ("hrw_skeleton_npm", Replay::Skipped("no variant of the catalogue")),
     ("locks-matrix", Replay::Skipped("replayed by `cargo test --test matrices`")),
@@ -120,7 +130,9 @@ fn main() -> ExitCode {
         }
         let Score { checked, wrong, examples } = score;
         println!("{set}: {checked} rows checked, {wrong} wrong");
-        examples.iter().for_each(|example| println!("    {example}"));
+        for example in examples {
+            println!("    {example}");
+        }
         if paths.is_empty() {
             println!("    no file of this set in {}", folder.display());
         }
@@ -335,4 +347,203 @@ fn anchor_cpp(table: &Table, score: &mut Score) {
 fn jumpback_anchor(table: &Table, score: &mut Score) {
     let key = |index| splitmix64(index).to_string();
     trace(table, score, HashKind::Identity, |_| "\"jump_back_anchor\"".to_owned(), key);
+}
+
+/// Members `prefix0`, `prefix1` and so on; their ids are those numbers.
+fn cluster(prefix: &str, count: u32) -> Membership {
+    Membership::of((0..count).map(|index| Member::named(format!("{prefix}{index}"))))
+}
+
+/// Rows that name a cluster by some text, a key, and the name of its owner.
+fn owners<'a>(
+    rows: impl Iterator<Item = (String, &'a str, &'a str)>,
+    build: impl Fn(&str) -> (Membership, Box<dyn Placement>),
+    score: &mut Score,
+) {
+    let mut clusters = BTreeMap::new();
+    for (config, key, expected) in rows {
+        let (members, placement) = clusters.entry(config.clone()).or_insert_with(|| build(&config));
+        let owner = placement.locate(placement.key(key.as_bytes()));
+        let found = members.get(owner).map(|member| member.name.as_str());
+        score.equal(&format!("{config}, {key}"), found, Some(expected));
+    }
+}
+
+fn supsi_ring_hrw(table: &Table, score: &mut Score) {
+    let rows = table.cells(["nodes", "vnodes", "key", "ring_node"]);
+    let rows = rows.map(|[nodes, vnodes, key, node]| (format!("{nodes} {vnodes}"), key, node));
+    let ring = |config: &str| {
+        let (nodes, vnodes) = config.split_once(' ').expect("two numbers");
+        let members = cluster("node_", number(nodes));
+        let ring = format!("{{ ring = {{ virtual_nodes = {vnodes} }} }}");
+        let placement = build(&ring, &members, HashKind::Xxh32, 0);
+        (members, placement)
+    };
+    owners(rows, ring, score);
+    let rows = table.cells(["nodes", "key", "rendezvous_node"]);
+    let rows = rows.map(|[nodes, key, node]| (nodes.to_owned(), key, node));
+    owners(rows, rendezvous("node_", "key_node", HashKind::Xxh32), score);
+}
+
+fn rendezvous(
+    prefix: &'static str,
+    kind: &'static str,
+    hash: HashKind,
+) -> impl Fn(&str) -> (Membership, Box<dyn Placement>) {
+    move |nodes| {
+        let members = cluster(prefix, number(nodes));
+        let ring = format!("{{ rendezvous = {{ score = \"{kind}\" }} }}");
+        let placement = build(&ring, &members, hash.clone(), 0);
+        (members, placement)
+    }
+}
+
+fn hrw_go(table: &Table, score: &mut Score) {
+    let rows = table.cells(["nodes", "key", "node"]);
+    let rows = rows.map(|[nodes, key, node]| (nodes.to_owned(), key, node));
+    owners(rows, rendezvous("node-", "xorshift", HashKind::Fnv1a), score);
+}
+
+fn hrw_clandestined(table: &Table, score: &mut Score) {
+    let rows = table.cells(["nodes", "seed", "key", "winner"]);
+    let rows = rows.map(|[nodes, seed, key, node]| (format!("{nodes} {seed}"), key, node));
+    let ring = |config: &str| {
+        let (nodes, seed) = config.split_once(' ').expect("two numbers");
+        let members = cluster("node-", number(nodes));
+        let ring = "{ rendezvous = { score = \"node_dash_key\" } }";
+        let placement = build(ring, &members, HashKind::Murmur3X86, number(seed));
+        (members, placement)
+    };
+    owners(rows, ring, score);
+}
+
+/// Rows that give an order of members, by their names or numbers.
+fn ranking(
+    row: &str,
+    placement: &dyn Placement,
+    key: &[u8],
+    expected: &str,
+    name: impl Fn(MemberId) -> String,
+    score: &mut Score,
+) {
+    let mut found = Vec::new();
+    let wanted = expected.split(' ').count();
+    let done = placement.replicas(placement.key(key), wanted, &mut found);
+    let found: Vec<String> = found.into_iter().map(name).collect();
+    score.equal(row, (done, found.join(" ")), (Ok(()), expected.to_owned()));
+}
+
+fn hrw_sha256_topk(table: &Table, score: &mut Score) {
+    for [nodes, key, expected] in table.cells(["nodes", "key", "ordered_top_k"]) {
+        let members = cluster("node-", number(nodes));
+        let ring = "{ rendezvous = { score = \"key_node\" } }";
+        let placement = build(ring, &members, HashKind::Sha256, 0);
+        let name = |id| members.get(id).expect("a member").name.clone();
+        ranking(key, &*placement, key.as_bytes(), expected, name, score);
+    }
+}
+
+fn hrw_weighted(table: &Table, score: &mut Score) {
+    for [config, key, expected] in table.cells(["config", "key_u64", "order"]) {
+        let mut members = cluster("node-", config.split(' ').count() as u32);
+        for (index, weight) in (0..).zip(config.split(' ')) {
+            members.reweight(MemberId(index), number(weight));
+        }
+        let ring = "{ weighted_rendezvous = { score = \"key_node\" } }";
+        let placement = build(ring, &members, HashKind::Xxh3, 0);
+        let key = number::<u64>(key).to_le_bytes();
+        ranking(config, &*placement, &key, expected, |id| id.0.to_string(), score);
+    }
+}
+
+fn mpch_go(table: &Table, score: &mut Score) {
+    let rows = table.cells(["nodes", "probes", "key", "node"]);
+    let rows = rows.map(|[nodes, probes, key, node]| (format!("{nodes} {probes}"), key, node));
+    let ring = |config: &str| {
+        let (nodes, probes) = config.split_once(' ').expect("two numbers");
+        let names = 1..=number::<u32>(nodes);
+        let members = Membership::of(names.map(|i| Member::named(format!("shard-{i}"))));
+        let ring = format!("{{ multi_probe = {{ probes = {probes}, probing = \"double\" }} }}");
+        let placement = build(&ring, &members, HashKind::Sip24, 0);
+        (members, placement)
+    };
+    owners(rows, ring, score);
+}
+
+/// A table that a placement looks up by the hash of a key modulo its size.
+fn whole_table(placement: &dyn Placement, size: u32) -> Vec<u32> {
+    (0..size)
+        .map(|entry| {
+            let hash = entry.into();
+            placement.locate(rings::Key { hash, bytes: &[] }).0
+        })
+        .collect()
+}
+
+fn check_table(row: &str, value: &str, entries: &[u32], nodes: usize, score: &mut Score) {
+    let list = |text: &str| text.split(' ').map(number).collect::<Vec<u32>>();
+    match row {
+        "counts" => {
+            let mut counts = vec![0; nodes];
+            entries.iter().for_each(|&entry| counts[entry as usize] += 1);
+            score.equal(row, counts, list(value));
+        }
+        "fnv1a64_of_table_u16le" => {
+            let bytes: Vec<u8> =
+                entries.iter().flat_map(|&entry| (entry as u16).to_le_bytes()).collect();
+            score.equal(row, format!("{:016x}", fnv1a(&bytes)), value.to_owned());
+        }
+        _ => {
+            let expected = list(value);
+            score.equal(row, &entries[..expected.len()], &expected[..]);
+        }
+    }
+}
+
+fn maglev_go(table: &Table, score: &mut Score) {
+    let mut members = Membership::default();
+    let (mut size, mut dead) = (0, Vec::new());
+    for [row, a, b, c] in table.cells(["row", "a", "b", "c"]) {
+        match row {
+            "config" => {
+                members = Membership::default();
+                size = number(b);
+                dead = c.split_whitespace().map(number).collect();
+            }
+            "perm" => drop(members.add(Member::named(a))),
+            _ => {
+                let ring =
+                    format!("{{ maglev = {{ table_size = {size}, permutation = \"go\" }} }}");
+                let mut placement = build(&ring, &members, HashKind::Sip24, 0);
+                for &id in &dead {
+                    placement.remove(MemberId(id)).expect("any backend may die");
+                }
+                check_table(row, a, &whole_table(&*placement, size), members.len(), score);
+            }
+        }
+    }
+}
+
+fn maglev_katran(table: &Table, score: &mut Score) {
+    let mut members = Membership::default();
+    let (mut size, mut turns) = (0, "");
+    for [row, a, b, c] in table.cells(["row", "a", "b", "c"]) {
+        match row {
+            "config" => {
+                members = Membership::default();
+                size = number(c);
+                turns = if a == "v1" { "first_round" } else { "weighted" };
+            }
+            "endpoint" => {
+                let weight = number(c.split(';').next().expect("a weight"));
+                members.add(Member { weight, ..Member::named(b) });
+            }
+            _ => {
+                let params = format!("table_size = {size}, turns = \"{turns}\"");
+                let ring = format!("{{ maglev = {{ {params}, permutation = \"katran\" }} }}");
+                let placement = build(&ring, &members, HashKind::Identity, 0);
+                check_table(row, a, &whole_table(&*placement, size), members.len(), score);
+            }
+        }
+    }
 }

@@ -118,6 +118,21 @@ impl Hasher {
         }
     }
 
+    /// The hash of several stretches of bytes, one after the other.
+    pub fn joined(&self, parts: &[&[u8]]) -> u64 {
+        let mut room = [0; 256];
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        if room.len() < length {
+            return self.of(&parts.concat());
+        }
+        let mut filled = 0;
+        for part in parts {
+            room[filled..filled + part.len()].copy_from_slice(part);
+            filled += part.len();
+        }
+        self.of(&room[..filled])
+    }
+
     /// A new hash from `word`, which is one already, under `salt`. A mixer does as well there as
     /// a hash of strings, and faster; XXH32 alone goes its own way, SUPSI's, so that the answers
     /// of that tool can be had.

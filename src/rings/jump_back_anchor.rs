@@ -65,7 +65,7 @@ impl JumpBackAnchor {
                 return successor;
             }
             let word = words.next() & 0xffff_ffff;
-            bucket = self.bucket_of((word * u64::from(left) >> 32) as u32, left);
+            bucket = self.bucket_of(((word * u64::from(left)) >> 32) as u32, left);
         }
     }
 }

@@ -55,7 +55,7 @@ impl Memory {
     fn home(&self, bucket: u32) -> usize {
         // Fibonacci hashing: the leading bits of a product.
         let word = bucket.wrapping_mul(0x9e37_79b9);
-        (u64::from(word) * self.slots.len() as u64 >> 32) as usize
+        ((u64::from(word) * self.slots.len() as u64) >> 32) as usize
     }
 
     fn get(&self, bucket: u32) -> Option<Slot> {

@@ -15,13 +15,17 @@ pub mod hash;
 mod jump;
 mod jump_back;
 mod jump_back_anchor;
+mod maglev;
 pub mod measure;
 mod memento;
 mod modulo;
+mod multi_probe;
 mod numbered;
 mod power;
+mod rendezvous;
 mod ring;
 mod script;
+mod weighted_rendezvous;
 
 use std::fmt;
 
@@ -44,6 +48,10 @@ pub const CATALOGUE: &[Entry] = &[
     Entry::numbered::<flip::Flip>(),
     Entry::numbered::<power::Power>(),
     Entry::numbered::<binomial::Binomial>(),
+    Entry::of::<rendezvous::Rendezvous>(),
+    Entry::of::<weighted_rendezvous::WeightedRendezvous>(),
+    Entry::of::<multi_probe::MultiProbe>(),
+    Entry::of::<maglev::Maglev>(),
     Entry::of::<anchor::Anchor>(),
     Entry::of::<dx::Dx>(),
     Entry::of::<memento::Memento>(),

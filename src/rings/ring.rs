@@ -204,6 +204,11 @@ impl Circle {
         self.make_index();
     }
 
+    /// The points in rising order.
+    pub(super) fn points(&self) -> &[Point] {
+        &self.points
+    }
+
     /// The index of the first point at or after `place`, going round.
     pub(super) fn first_at_or_after(&self, place: u64) -> usize {
         let leading = (place >> self.shift) as usize;
@@ -219,8 +224,13 @@ impl Circle {
 
     /// The first `count` distinct owners from `place` on, into `out`.
     pub(super) fn walk(&self, place: u64, count: usize, out: &mut Vec<MemberId>) {
+        self.walk_from(self.first_at_or_after(place), count, out);
+    }
+
+    /// The first `count` distinct owners from the point at `index` on, into `out`.
+    pub(super) fn walk_from(&self, index: usize, count: usize, out: &mut Vec<MemberId>) {
         out.clear();
-        let (before, behind) = self.points.split_at(self.first_at_or_after(place));
+        let (before, behind) = self.points.split_at(index);
         for point in behind.iter().chain(before) {
             if out.len() == count {
                 break;
