@@ -19,7 +19,8 @@ fn main() -> ExitCode {
     let (mut passed, mut failed) = (0, 0);
     for page in pages() {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        copy(Path::new("scenarios"), &folder.path().join("scenarios")).expect("scenarios are there");
+        copy(Path::new("scenarios"), &folder.path().join("scenarios"))
+            .expect("scenarios are there");
         let text = fs::read_to_string(&page).expect("a page that was listed can be read");
         let mut written = String::new();
         let mut lines = text.lines().peekable();
@@ -56,7 +57,10 @@ fn main() -> ExitCode {
                     failed += 1;
                     println!("FAILED  {}: {command}", page.display());
                     println!("exit {}, expected {}", told.exit, told.exit_expected);
-                    println!("--- expected\n{expected}--- found\n{}--- errors\n{}", told.out, told.err);
+                    println!(
+                        "--- expected\n{expected}--- found\n{}--- errors\n{}",
+                        told.out, told.err
+                    );
                 }
                 written.push_str(if expected.is_empty() { "" } else { &told.out });
             }

@@ -1,11 +1,13 @@
 //! What the world promises, shown with a node that only counts and answers.
 
+use std::collections::BTreeMap;
+
 use super::cluster::{Change, Cluster, ClusterEnd, ClusterSetup, Driver, Workload};
 use super::directory::Directory;
 use super::dist::Dist;
 use super::fault::{FaultConfig, FaultPlan};
 use super::network::NetworkConfig;
-use super::node::{Closed, Context, Input, Node, NodeId, Signal, Stable, SyncId, Wire};
+use super::node::{Closed, Connection, Context, Input, Node, NodeId, Signal, Stable, SyncId, Wire};
 use super::station::StationConfig;
 use crate::config::{Config, Problems, Value, ValueKind};
 use crate::kernel::rng::Seed;
@@ -16,6 +18,8 @@ use crate::kernel::time::{SimDuration, SimTime};
 #[derive(Debug)]
 struct Probe {
     kept: Kept,
+    /// The last number that came by each connection.
+    last: BTreeMap<Connection, u32>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,6 +48,8 @@ enum Ask {
 enum Told {
     Started(Vec<u32>),
     Got(u32),
+    /// After the second number, the first on the same connection.
+    Disorder(u32, u32),
     TurnedAway(u32),
     Closed(Closed),
     Synced(SyncId),
@@ -71,7 +77,7 @@ impl Node for Probe {
     type Timer = ();
 
     fn boot((): &(), stable: &Kept) -> Self {
-        Self { kept: stable.clone() }
+        Self { kept: stable.clone(), last: BTreeMap::new() }
     }
 
     fn handle(&mut self, input: Input<Self>, ctx: &mut Context<'_, Self>) {
@@ -92,7 +98,15 @@ impl Node for Probe {
                 let told = Told::Clocks(ctx.now().as_ns(), ctx.wall().0);
                 ctx.indicate(told);
             }
-            Input::Message { message, .. } => ctx.indicate(Told::Got(message)),
+            Input::Message { message, via, .. } => {
+                ctx.indicate(Told::Got(message));
+                match self.last.insert(via, message) {
+                    Some(last) if message <= last && via != Connection(0) => {
+                        ctx.indicate(Told::Disorder(message, last));
+                    }
+                    _ => (),
+                }
+            }
             Input::Overload { message, .. } => ctx.indicate(Told::TurnedAway(message)),
             Input::Closed { why, .. } => ctx.indicate(Told::Closed(why)),
             Input::Timer(()) => ctx.indicate(Told::Woke),
@@ -496,4 +510,46 @@ fn turning_loss_on_does_not_move_the_delays() {
     let with =
         arrivals("delay = { uniform = { min = \"1ms\", max = \"90ms\" } }\nloss = \"0.001%\"");
     assert_eq!(without, with);
+}
+
+/// A fault drawn for the test below, as a scenario would write it.
+fn some_fault(rng: &mut crate::kernel::rng::Rng) -> String {
+    let (at, lasts) = (rng.below(5_000), 1 + rng.below(1_500));
+    let node = ["a", "b"][rng.below(2) as usize];
+    let action = match rng.below(8) {
+        0 => format!(r#"pause = {{ target = "{node}" }}"#),
+        1 => format!(r#"crash_process = {{ target = "{node}" }}"#),
+        2 => format!(r#"crash_machine = {{ target = "{node}" }}"#),
+        3 => r#"partition = { sides = [["a"], ["b"]] }"#.to_owned(),
+        4 => r#"partition = { sides = [["b"], ["a"]], one_way = true }"#.to_owned(),
+        5 => format!(r#"clock_rate = {{ target = "{node}", rate = 3 }}"#),
+        6 => r#"link_delay = { from = "a", to = "b", add = { exponential = { mean = "300ms" } } }"#
+            .to_owned(),
+        _ => r#"link_loss = { from = "all", to = "all", chance = "40%" }"#.to_owned(),
+    };
+    format!(r#"{{ at = "{at}ms", for = "{lasts}ms", {action} }}"#)
+}
+
+#[test]
+fn under_any_faults_a_connection_neither_repeats_nor_reorders() {
+    let mut delivered = 0;
+    for seed in 0..300 {
+        let mut rng = Seed(seed).stream("test", "faults");
+        let list: Vec<String> = (0..1 + rng.below(6)).map(|_| some_fault(&mut rng)).collect();
+        let text = format!("fault = [{}]", list.join(", "));
+        let asks = (0..600).map(|n| (n * 10, (n % 2) as u32, Ask::Send(n as u32))).collect();
+        let scene = Scene {
+            network: r#"delay = { exponential = { mean = "20ms" } }
+loss = "5%"
+user_timeout = "3s""#,
+            faults: text.clone().leak(),
+            asks,
+            ..Scene::default()
+        };
+        for (at, _, told) in scene.play().workload.log {
+            assert!(!matches!(told, Told::Disorder(..)), "{told:?} at {at} ms, {text}");
+            delivered += u64::from(matches!(told, Told::Got(_)));
+        }
+    }
+    assert!(120_000 < delivered, "most get through: {delivered} of 180000");
 }
