@@ -4,6 +4,7 @@
 //! reads like what it does; what verbs share stands here: their flags, their failures, their exits.
 
 mod check;
+mod compare;
 mod console;
 mod diagnostics;
 mod explain;
@@ -72,6 +73,8 @@ pub struct Cli {
 enum Verb {
     /// Run a scenario and write its report
     Run(run::RunArgs),
+    /// Hold variants and points of a scenario against each other, under the same seeds
+    Compare(compare::CompareArgs),
     /// Judge the claims of a scenario
     Check(check::CheckArgs),
     /// Show what a scenario would run, and what that would cost
@@ -238,6 +241,7 @@ fn run() -> Exit {
     let mut console = Console::new(cli.quiet);
     let outcome = match &cli.verb {
         Verb::Run(args) => run::run(args, cli.format, &mut console),
+        Verb::Compare(args) => compare::compare(args, cli.format, &mut console),
         Verb::Check(args) => check::check(args, cli.format, &mut console),
         Verb::Plan(args) => plan::plan(args, cli.format, &mut console),
         Verb::List(args) => list::list(args, cli.format, &mut console),

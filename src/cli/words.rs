@@ -29,7 +29,7 @@ pub(super) fn grouped(number: u64) -> String {
 pub(super) fn size(bytes: u64) -> String {
     let units = [1 << 40, 1 << 30, 1 << 20, 1 << 10];
     let unit = units.into_iter().find(|unit| unit * 10 <= bytes).unwrap_or(1);
-    Bytes(bytes.div_ceil(unit).saturating_mul(unit)).to_string()
+    Bytes(bytes.div_ceil(unit).checked_mul(unit).unwrap_or(bytes / unit * unit)).to_string()
 }
 
 /// Rows as columns: the first flush left, the others flush right.

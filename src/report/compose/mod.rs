@@ -5,8 +5,11 @@
 //! [`Finding`] names, always with the spread over the seeds and how many they are; where no
 //! difference can be told from chance, the sentence says so instead of naming a winner.
 
+mod against;
 mod charts;
 mod sentences;
+
+pub use against::against;
 
 use super::quantity::show_times_interval;
 use super::{Block, BottomLine, Cell, Column, Mark, Provenance, Report, Section, Table, Tone};

@@ -1,0 +1,93 @@
+//! `compare`: variants and points of one scenario side by side, under the same seeds.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::config::{nearest, printable};
+use crate::experiments::{WINGS, Wing};
+use crate::record::summary;
+use crate::report::{Section, compose};
+use crate::scenario::{Cell, Scenario};
+
+use super::console::Console;
+use super::study::{ConductArgs, Study};
+use super::{Exit, Failure, Format, ScenarioArgs};
+
+#[derive(Debug, Args)]
+pub(super) struct CompareArgs {
+    #[command(flatten)]
+    asked: ScenarioArgs,
+
+    /// Run every variant at each of these values, as in nodes=10,100; may be repeated
+    #[arg(long = "param", value_name = "PATH=A,B,C")]
+    params: Vec<String>,
+
+    /// What to hold the others against, as the table calls it; by default the first
+    #[arg(long, value_name = "VARIANT")]
+    reference: Option<String>,
+
+    #[command(flatten)]
+    conduct: ConductArgs,
+
+    /// Write the report here too
+    #[arg(long, short, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+}
+
+pub(super) fn compare(
+    args: &CompareArgs,
+    format: Format,
+    console: &mut Console,
+) -> Result<Exit, Failure> {
+    let scenario = args.asked.load(&args.params)?;
+    let references = references(&scenario, args.reference.as_deref())?;
+    let mut study = Study::carry_out("compare", &scenario, &args.conduct, console)?;
+    if study.has_records() {
+        let compared: Vec<Section> = references
+            .iter()
+            .filter_map(|(wing, label)| compose::against(&wing.brief, label, &study.summaries))
+            .collect();
+        study.report.sections.splice(0..0, compared.clone());
+        if let Some(folder) = &args.out {
+            let page = study.write(Some(folder))?;
+            console.note(&format!("report: {}\n", page.display()));
+        }
+        // The tables of `run` are not what was asked for.
+        study.report.sections = compared;
+        console.print(&match format {
+            Format::Human => study.in_words(),
+            Format::Json => study.in_json(),
+        })?;
+    }
+    study.tell_troubles();
+    Ok(study.exit())
+}
+
+/// What each wing of the scenario is held against: the `wanted` one, or its first.
+fn references(
+    scenario: &Scenario,
+    wanted: Option<&str>,
+) -> Result<Vec<(&'static Wing, String)>, Failure> {
+    let label = |cell: &Cell| summary::label(&cell.label, &cell.point);
+    let all: Vec<String> = scenario.cells.iter().map(label).collect();
+    if let Some(wanted) = wanted
+        && !all.iter().any(|label| label == wanted)
+    {
+        let known: Vec<&str> = all.iter().map(String::as_str).collect();
+        let help = match nearest(wanted, &known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("the scenario runs {}", known.join(", ")),
+        };
+        let wanted = printable(wanted);
+        return Err(Failure::Usage(format!("nothing is called `{wanted}`\nhelp: {help}")));
+    }
+    let of_wing = |wing: &'static Wing| {
+        let cells = scenario.cells.iter();
+        let mut labels = cells.filter(|cell| cell.experiment.subject() == wing.subject).map(label);
+        let first = labels.next()?;
+        let chosen = labels.find(|label| Some(label.as_str()) == wanted);
+        Some((wing, chosen.unwrap_or(first)))
+    };
+    Ok(WINGS.iter().filter_map(of_wing).collect())
+}
