@@ -55,6 +55,14 @@ impl Scale {
         Self { divisor, suffix, decimals, is_whole }
     }
 
+    /// The scale of an axis with `ticks` that are `step` apart: all with the decimals of a step.
+    #[cfg(feature = "charts")]
+    pub(super) fn of_axis(unit: Unit, ticks: &[f64], step: f64) -> Self {
+        let scale = Self::of(unit, ticks);
+        let decimals = decimals_that_count(step / scale.divisor, DECIMALS_MAX);
+        Self { decimals, is_whole: true, ..scale }
+    }
+
     /// `value` without its unit.
     pub(super) fn show(&self, value: f64) -> String {
         if value.is_nan() {

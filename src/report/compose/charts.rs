@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Composer, NAMED_MAX, more_than};
 use crate::kernel::rng::Seed;
-use crate::record::brief::{Headline, Picture};
+use crate::record::brief::{Finding, Headline, Picture};
 use crate::record::statistics;
 use crate::record::summary::{Group, Statistic, common};
 use crate::record::{Curve, FaultSpan, Metric, Profile, Record, Sample, Unit};
@@ -68,7 +68,7 @@ impl<'a> Composer<'a> {
             description: format!("{}; nodes sorted by load. {title}.", metric.title),
             title,
             subtitle: format!(
-                "{} of each node, sorted; mean of {}, band from least to most{note}",
+                "{}, sorted; mean of {}, band from least to most{note}",
                 metric.title,
                 self.seeds()
             ),
@@ -89,6 +89,7 @@ impl<'a> Composer<'a> {
         let mut series = Vec::new();
         let mut floors = Vec::new();
         let mut times: Vec<String> = Vec::new();
+        let (verb, reference) = self.verb_of(of);
         for (style, group) in drawn {
             let find = |metric: &'static Metric, at: &str| {
                 self.row(Headline::value(metric), at)[style].map(|summary| summary.estimate)
@@ -101,23 +102,23 @@ impl<'a> Composer<'a> {
             floors.push(places.iter().map(|at| find(floor, at).map(|e| e.mean)).collect());
             let (done, least) = common(&group.totals(of), &group.totals(floor));
             if let Some(ratio) = statistics::ratio(&done, &least) {
-                times.push(format!("{} {}", group.label(), show_times(ratio.estimate.mean)));
+                let (name, ratio) = (group.label(), show_times(ratio.estimate.mean));
+                times.push(match times.len() {
+                    0 => format!("{name} {verb} {ratio} times {reference}"),
+                    _ => format!("{name} {ratio} times"),
+                });
             }
         }
         if places.is_empty() {
             return None;
         }
-        let title = if times.is_empty() {
-            of.title.to_owned()
-        } else {
-            format!("Times the least possible: {}", a_few(&times))
-        };
+        let title = if times.is_empty() { of.title.to_owned() } else { a_few(&times) };
         Some(Chart {
             name: self.name(of, 0),
             description: format!("{} by event. {title}.", of.title),
             title,
             subtitle: format!(
-                "{}; mean of {}, whiskers 95 %, black line: {}{note}",
+                "{}; mean of {}, whiskers: 95 % interval; mark: {}{note}",
                 of.title,
                 self.seeds(),
                 floor.title
@@ -130,6 +131,17 @@ impl<'a> Composer<'a> {
                 floor: Some((floor.title.to_owned(), floors)),
             },
         })
+    }
+
+    /// The verb and the limit with which the brief speaks of `of`.
+    fn verb_of(&self, of: &Metric) -> (&'static str, &'static str) {
+        let spoken = self.brief.findings.iter().find_map(|finding| match finding {
+            Finding::Times { of: metric, verb, reference, .. } if metric.name == of.name => {
+                Some((*verb, *reference))
+            }
+            Finding::Times { .. } | Finding::Best(_) | Finding::Occurs { .. } => None,
+        });
+        spoken.unwrap_or(("has", "the least possible"))
     }
 
     fn percentile_charts(&self, metric: &'static Metric) -> Vec<Chart> {
@@ -206,7 +218,7 @@ impl<'a> Composer<'a> {
             .flatten()
             .map(|run| run.seed);
         let mut series = Vec::new();
-        let mut under: Vec<String> = Vec::new();
+        let mut under: Vec<(String, f64)> = Vec::new();
         let mut means: Vec<(String, f64)> = Vec::new();
         for (style, group) in drawn {
             let points = course_points(group, metric, at, only);
@@ -216,11 +228,7 @@ impl<'a> Composer<'a> {
             let (during, outside) = means_under(&points, faults);
             match (during, outside) {
                 (Some(during), Some(outside)) if 0.0 < outside => {
-                    under.push(format!(
-                        "{} {}",
-                        group.label(),
-                        show(Unit::Share, during / outside)
-                    ));
+                    under.push((group.label(), during / outside));
                 }
                 (_, Some(outside)) => means.push((group.label(), outside)),
                 (_, None) => (),
@@ -241,7 +249,7 @@ impl<'a> Composer<'a> {
             format!(
                 "{}{place} under faults, as a share of that without: {}",
                 sentence_case(metric.title),
-                a_few(&under)
+                each_with_unit(Unit::Share, &under)
             )
         };
         let over = match only {
@@ -321,14 +329,17 @@ fn over(x: f64, values: &[f64]) -> Option<Point> {
 /// Quantiles at even steps of log10(1/(1-q)), so far as each run has values beyond them.
 fn percentile_points(group: &Group<'_>, metric: &Metric, at: &str) -> Vec<Point> {
     const STEPS_PER_DECADE: f64 = 20.0;
+    /// To p99.9999.
+    const STEPS_MAX: u32 = 120;
     let is_meant = |s: &&Sample| s.metric.name == metric.name && s.at == at;
     let samples: Vec<_> =
         group.runs.iter().filter_map(|run| run.samples.iter().find(is_meant)).collect();
     let fewest = samples.iter().map(|sample| sample.distribution.count()).min().unwrap_or(0);
     let mut points = Vec::new();
-    for step in 0_u32.. {
+    // The lower half says little of a latency and would take most of the height.
+    for step in 6_u32.. {
         let beyond = libm::pow(10.0, -f64::from(step) / STEPS_PER_DECADE);
-        if (fewest as f64) * beyond < 1.0 || 140 < step {
+        if (fewest as f64) * beyond < 1.0 || STEPS_MAX < step {
             break;
         }
         let q = 1.0 - beyond;

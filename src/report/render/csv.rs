@@ -5,7 +5,7 @@ use super::text::clean;
 use super::{Artefact, RenderError};
 use crate::record::summary::{Statistic, name_of};
 use crate::record::{Ending, Record, Unit};
-use crate::report::{Block, Chart, Plot, Report};
+use crate::report::{Chart, Plot, Report};
 
 /// `records.csv`: one row a run, number and place, in full precision and in the base unit.
 pub(super) fn records(records: &[Record]) -> Result<Artefact, RenderError> {
@@ -51,13 +51,7 @@ pub(super) fn records(records: &[Record]) -> Result<Artefact, RenderError> {
 
 /// The numbers of each chart.
 pub(super) fn charts(report: &Report) -> Result<Vec<Artefact>, RenderError> {
-    let blocks = report.sections.iter().flat_map(|section| &section.blocks);
-    blocks
-        .filter_map(|block| match block {
-            Block::Chart(chart) => Some(numbers(chart)),
-            Block::Table(_) | Block::Lines { .. } => None,
-        })
-        .collect()
+    super::charts(report).map(numbers).collect()
 }
 
 fn numbers(chart: &Chart) -> Result<Artefact, RenderError> {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::text::clean;
 use super::{Artefact, LEGEND, lay_out, reasons, word};
-use crate::report::{Block, Report, Section, Table};
+use crate::report::{Block, Chart, Report, Section, Table};
 
 /// `report.md`.
 pub(super) fn report(report: &Report) -> Artefact {
@@ -66,16 +66,7 @@ fn section(out: &mut String, section: &Section) {
     for block in &section.blocks {
         match block {
             Block::Table(part) => table(out, part),
-            Block::Chart(chart) => {
-                let _ = writeln!(
-                    out,
-                    "![{}](charts/{}.svg)\n\n{} ([numbers](charts/{}.csv))\n",
-                    escape(&chart.title),
-                    chart.name,
-                    escape(&chart.subtitle),
-                    chart.name
-                );
-            }
+            Block::Chart(part) => chart(out, part),
             Block::Lines { caption, lines } => {
                 let _ = writeln!(out, "{}:\n", escape(caption));
                 for line in lines {
@@ -85,6 +76,17 @@ fn section(out: &mut String, section: &Section) {
             }
         }
     }
+}
+
+fn chart(out: &mut String, chart: &Chart) {
+    let (title, name) = (escape(&chart.title), &chart.name);
+    let subtitle = escape(&chart.subtitle);
+    let numbers = format!("[numbers](charts/{name}.csv)");
+    let _ = if cfg!(feature = "charts") {
+        writeln!(out, "![{title}](charts/{name}.svg)\n\n{subtitle} ({numbers})\n")
+    } else {
+        writeln!(out, "{title}: {subtitle} ({numbers})\n")
+    };
 }
 
 fn table(out: &mut String, table: &Table) {
@@ -173,6 +175,7 @@ mod tests {
     use super::*;
     use crate::report::sample;
 
+    #[cfg(feature = "charts")]
     #[test]
     fn the_report_as_markdown() {
         let report = sample::report_of(&sample::records(12), sample::verdicts());

@@ -3,7 +3,10 @@
 //! Every renderer escapes for its own format, whatever the report's maker has done: names and
 //! free text come from a file that someone else may have written.
 
+#[cfg(feature = "charts")]
+mod chart;
 mod csv;
+mod html;
 mod json;
 mod markdown;
 mod terminal;
@@ -12,7 +15,7 @@ mod text;
 use std::fmt;
 
 use super::quantity::{Scale, show};
-use super::{Cell, Mark, Report, Table};
+use super::{Block, Cell, Chart, Mark, Report, Table};
 use crate::record::Record;
 use crate::record::claims::{Evidence, Outcome, Verdict};
 use crate::record::statistics::Estimate;
@@ -52,12 +55,27 @@ pub fn files(
     summaries: &[Summary],
 ) -> Result<Vec<Artefact>, RenderError> {
     let mut files = vec![
+        html::report(report)?,
         csv::records(records)?,
         json::report(report, records, summaries),
         markdown::report(report),
     ];
     files.extend(csv::charts(report)?);
+    #[cfg(feature = "charts")]
+    for chart in charts(report) {
+        let path = format!("charts/{}.svg", chart.name);
+        files.push(Artefact { path, bytes: chart::svg(chart)?.into_bytes() });
+    }
     Ok(files)
+}
+
+/// The charts of a report, in its order.
+fn charts(report: &Report) -> impl Iterator<Item = &Chart> {
+    let blocks = report.sections.iter().flat_map(|section| &section.blocks);
+    blocks.filter_map(|block| match block {
+        Block::Chart(chart) => Some(chart),
+        Block::Table(_) | Block::Lines { .. } => None,
+    })
 }
 
 /// A table as text, ready to be escaped and aligned.
