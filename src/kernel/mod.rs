@@ -11,3 +11,4 @@ pub mod rng;
 pub mod sim;
 pub mod time;
 pub mod wheel_queue;
+mod ziggurat;
