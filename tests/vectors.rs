@@ -12,6 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use serde_json::Value as Json;
 use stormglass::choice::Choice;
 use stormglass::config::{Config, Problems, Value};
 use stormglass::rings::hash::{fnv1a, splitmix64};
@@ -41,6 +42,9 @@ const SETS: &[(&str, Replay)] = &[
     ("mpch_go", Replay::Rows(mpch_go)),
     ("maglev_go", Replay::Rows(maglev_go)),
     ("maglev_katran", Replay::Rows(maglev_katran)),
+    ("ketama", Replay::Rows(ketama)),
+    ("redis_slot", Replay::Rows(redis_slot)),
+    ("bounded_buraksezer", Replay::Rows(bounded_buraksezer)),
     // A list-sorting scheme that nobody deploys: no variant of the catalogue.
     ("hrw_skeleton_npm", Replay::Skipped("no variant of the catalogue")),
     ("locks-matrix", Replay::Skipped("replayed by `cargo test --test matrices`")),
@@ -485,7 +489,9 @@ fn check_table(row: &str, value: &str, entries: &[u32], nodes: usize, score: &mu
     match row {
         "counts" => {
             let mut counts = vec![0; nodes];
-            entries.iter().for_each(|&entry| counts[entry as usize] += 1);
+            for &entry in entries {
+                counts[entry as usize] += 1;
+            }
             score.equal(row, counts, list(value));
         }
         "fnv1a64_of_table_u16le" => {
@@ -545,5 +551,106 @@ fn maglev_katran(table: &Table, score: &mut Score) {
                 check_table(row, a, &whole_table(&*placement, size), members.len(), score);
             }
         }
+    }
+}
+
+fn ketama(table: &Table, score: &mut Score) {
+    // `ketama.ANY.csv` is about the servers and keys of `ketama_input.ANY.json`.
+    let name = table.path.file_name().expect("a name").to_string_lossy();
+    let input = name.replace("ketama.", "ketama_input.").replace(".csv", ".json");
+    let input = fs::read(table.path.with_file_name(input)).expect("the input of the recording");
+    let input: Json = serde_json::from_slice(&input).expect("JSON");
+    let keys: Vec<&str> = input["keys"]
+        .as_array()
+        .expect("keys")
+        .iter()
+        .map(|key| key.as_str().expect("a key"))
+        .collect();
+    for [scheme, config, owners] in table.cells(["scheme", "config", "server_index_per_key"]) {
+        let servers = input["servers"][config].as_array().expect("servers");
+        let members = Membership::of(servers.iter().map(|server| {
+            let name = format!("{}:{}", server["host"].as_str().expect("a host"), server["port"]);
+            Member { weight: server["weight"].as_f64().expect("a weight"), ..Member::named(name) }
+        }));
+        let (ring, hash) = match scheme {
+            // Its distribution without ketama: the hash modulo the number of servers.
+            "libmemcached_modulo_md5" => ("\"modulo\"", HashKind::Md5Short),
+            "libketama" => ("\"ketama\"", HashKind::Md5),
+            "libmemcached_ketama" => ("{ ketama = { dialect = \"libmemcached\" } }", HashKind::Md5),
+            "libmemcached_ketama_weighted" | "spymemcached_libm" => {
+                ("{ ketama = { dialect = \"libmemcached_weighted\" } }", HashKind::Md5)
+            }
+            "spymemcached_spy" => ("{ ketama = { dialect = \"spymemcached\" } }", HashKind::Md5),
+            "uhashring_ketama" => ("{ ketama = { dialect = \"uhashring\" } }", HashKind::Md5),
+            "npm_hashring" => ("{ ketama = { dialect = \"npm\" } }", HashKind::Md5),
+            _ => panic!("unknown scheme {scheme}"),
+        };
+        let placement = build(ring, &members, hash, 0);
+        for (key, expected) in keys.iter().zip(owners.split(' ')) {
+            let row = format!("{scheme}, {config}, {key}");
+            score.equal(&row, owner(&*placement, key.as_bytes()), number(expected));
+        }
+    }
+}
+
+fn redis_slot(table: &Table, score: &mut Score) {
+    // One slot a member, so that the owner tells the slot.
+    let placement = build("\"slots\"", &Membership::uniform(16_384), HashKind::Xxh3, 0);
+    for [key, slot] in table.cells(["key", "slot"]) {
+        score.equal(key, owner(&*placement, key.as_bytes()), number(slot));
+    }
+}
+
+fn bounded_buraksezer(table: &Table, score: &mut Score) {
+    let mut members = Membership::default();
+    let mut placement = None;
+    let mut partitions = 0;
+    let name = |members: &Membership, id| {
+        let member = members.get(id).expect("a member");
+        member.name.trim_start_matches("node").trim_end_matches(".example").to_owned()
+    };
+    for [config, op, arg, cap, owners] in
+        table.cells(["config", "op", "arg", "avg_load_cap", "owners"])
+    {
+        match op {
+            "init" => {
+                let value = |name: &str| {
+                    let mut fields = arg.split(' ').filter_map(|field| field.split_once('='));
+                    fields.find(|(key, _)| *key == name).expect("a field").1
+                };
+                let nodes = 0..number::<u32>(value("nodes"));
+                let named = |index| Member::named(format!("node{index}.example"));
+                members = Membership::of(nodes.map(named));
+                partitions = number(value("partitions"));
+                let (vnodes, load) = (value("vnodes"), value("load"));
+                let params =
+                    format!("partitions = {partitions}, virtual_nodes = {vnodes}, load = {load}");
+                let ring = format!("{{ bounded_load = {{ {params} }} }}");
+                placement = Some(build(&ring, &members, HashKind::Fnv1a, 0));
+            }
+            "remove" => {
+                let id = members.find(arg).expect("a member");
+                members.remove(id);
+                placement.as_mut().expect("init").remove(id).expect("any may leave");
+            }
+            "add" => {
+                let id = members.add(Member::named(arg));
+                let member = members.get(id).expect("it has just joined");
+                placement.as_mut().expect("init").add(id, member).expect("any may join");
+            }
+            "locate" => {
+                let placement = placement.as_ref().expect("init");
+                let found = name(&members, placement.locate(placement.key(arg.as_bytes())));
+                score.equal(&format!("{config}, {arg}"), found.as_str(), owners);
+                continue;
+            }
+            _ => panic!("unknown op {op}"),
+        }
+        let found = whole_table(&**placement.as_ref().expect("init"), partitions);
+        let names: Vec<String> = found.iter().map(|&id| name(&members, MemberId(id))).collect();
+        score.equal(&format!("{config}, {op}"), names.join(" ").as_str(), owners);
+        let bound: usize = number(cap);
+        let fullest = members.iter().map(|(id, _)| found.iter().filter(|&&o| o == id.0).count());
+        score.equal(&format!("{config}, {op}, bound"), fullest.max() <= Some(bound), true);
     }
 }

@@ -8,23 +8,30 @@
 
 mod anchor;
 mod binomial;
+mod bounded_load;
 mod capacity;
+mod choose_k;
 mod dx;
 mod flip;
 pub mod hash;
 mod jump;
 mod jump_back;
 mod jump_back_anchor;
+mod ketama;
+mod local_rendezvous;
 mod maglev;
 pub mod measure;
 mod memento;
 mod modulo;
 mod multi_probe;
 mod numbered;
+mod partitions;
 mod power;
 mod rendezvous;
 mod ring;
 mod script;
+mod slot_table;
+mod slots;
 mod weighted_rendezvous;
 
 use std::fmt;
@@ -52,6 +59,12 @@ pub const CATALOGUE: &[Entry] = &[
     Entry::of::<weighted_rendezvous::WeightedRendezvous>(),
     Entry::of::<multi_probe::MultiProbe>(),
     Entry::of::<maglev::Maglev>(),
+    Entry::of::<ketama::Ketama>(),
+    Entry::of::<local_rendezvous::LocalRendezvous>(),
+    Entry::of::<bounded_load::BoundedLoad>(),
+    Entry::of::<slots::Slots>(),
+    Entry::of::<partitions::Partitions>(),
+    Entry::of::<choose_k::ChooseK>(),
     Entry::of::<anchor::Anchor>(),
     Entry::of::<dx::Dx>(),
     Entry::of::<memento::Memento>(),

@@ -90,6 +90,16 @@ impl Ring for VirtualNodes {
 }
 
 impl VirtualNodes {
+    /// The owner of a place on the circle.
+    pub(super) fn owner_at(&self, place: u64) -> u32 {
+        self.circle.owner(place)
+    }
+
+    /// The first `count` distinct owners from a place on, into `out`.
+    pub(super) fn walk_at(&self, place: u64, count: usize, out: &mut Vec<MemberId>) {
+        self.circle.walk(place, count, out);
+    }
+
     fn points_of(&self, id: MemberId, numbers: std::ops::Range<u32>) -> Vec<Point> {
         let name = self.members[id.index()].0.as_bytes();
         let point = |number: u32| Point {
