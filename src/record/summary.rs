@@ -231,13 +231,24 @@ impl Group<'_> {
 
     /// The sum of `metric` over all that it is measured at, for each run that measured it.
     pub fn totals(&self, metric: &Metric) -> Vec<(Seed, f64)> {
-        let total = |run: &&Record| {
-            let mut values =
-                run.measures.iter().filter(|m| m.metric.name == metric.name).map(|m| m.value);
-            let first = values.next()?;
-            Some((run.seed, values.fold(first, |sum, value| sum + value)))
+        self.over_places(metric, |total, _| total)
+    }
+
+    /// The mean of `metric` over all that it is measured at, for each run that measured it.
+    pub fn means(&self, metric: &Metric) -> Vec<(Seed, f64)> {
+        self.over_places(metric, |total, count| total / count)
+    }
+
+    fn over_places(&self, metric: &Metric, of: fn(f64, f64) -> f64) -> Vec<(Seed, f64)> {
+        let number = |run: &&Record| {
+            let (mut total, mut count) = (0.0, 0.0);
+            for measure in run.measures.iter().filter(|m| m.metric.name == metric.name) {
+                total += measure.value;
+                count += 1.0;
+            }
+            (0.0 < count).then(|| (run.seed, of(total, count)))
         };
-        self.runs.iter().filter_map(total).collect()
+        self.runs.iter().filter_map(number).collect()
     }
 
     /// All values of `metric` at `at` of all runs, merged: for drawing, not for intervals.
@@ -458,6 +469,7 @@ pub(crate) mod tests {
         record.measures.push(Measure { metric: &SKEW, at: "join n4".into(), value: 3.0 });
         let records = [record];
         assert_eq!(groups(&records)[0].totals(&SKEW), [(Seed(1), 5.0)]);
+        assert_eq!(groups(&records)[0].means(&SKEW), [(Seed(1), 2.5)]);
         assert_eq!(groups(&records)[0].totals(&WAIT), []);
     }
 }

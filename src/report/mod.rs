@@ -125,6 +125,13 @@ pub struct Column {
     pub definition: String,
 }
 
+impl Column {
+    /// A column of words.
+    pub fn of_words(title: &str) -> Self {
+        Self { title: title.to_owned(), unit: None, definition: String::new() }
+    }
+}
+
 /// A cell of a table.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell {

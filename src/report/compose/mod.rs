@@ -39,7 +39,7 @@ pub struct Occasion<'a> {
 
 /// A sentence names so many variants; the table has the others.
 const NAMED_MAX: usize = 4;
-/// A metric that is measured at more places than this has a table of its own.
+/// Of a metric that is measured at more places than this the table has the mean.
 const COLUMNS_PER_METRIC_MAX: usize = 2;
 /// So many violations of a variant are told in words.
 const TOLD_MAX: usize = 5;
@@ -196,81 +196,115 @@ impl<'a> Composer<'a> {
     }
 
     fn headline_table(&self) -> Table {
-        let columns = self.brief.headlines.iter().flat_map(|&headline| {
-            let places = self.places(headline.metric, headline.statistic);
-            let fits = places.len() <= COLUMNS_PER_METRIC_MAX;
-            places.into_iter().filter(move |_| fits).map(move |at| (headline, at))
-        });
-        self.table(&format!("{} over {}", self.brief.subject.name(), self.seeds()), columns, false)
-    }
-
-    /// A table for each metric that was measured at many places, with a row for each place.
-    fn tables_by_place(&self) -> Vec<Table> {
-        let mut tables = Vec::new();
-        let mut seen: Vec<&str> = Vec::new();
-        for summary in &self.summaries {
-            let (metric, statistic) = (summary.metric, summary.statistic);
-            if statistic != Statistic::Value || seen.contains(&metric.name) {
-                continue;
-            }
-            seen.push(metric.name);
-            let places = self.places(metric, statistic);
-            if places.len() <= COLUMNS_PER_METRIC_MAX {
-                continue;
-            }
-            let headline = Headline { metric, statistic };
-            let mut columns =
-                vec![Column { title: "at".into(), unit: None, definition: String::new() }];
-            columns.extend(self.groups.iter().map(|group| Column {
-                title: group.label(),
-                unit: Some(metric.unit),
-                definition: String::new(),
-            }));
-            let row = |at: &&str| {
-                let row = self.row(headline, at);
-                let marks = marks(&row);
-                let cells = row.iter().zip(marks).map(|(summary, mark)| cell(*summary, mark));
-                std::iter::once(Cell::Text((*at).to_owned())).chain(cells).collect()
-            };
-            tables.push(Table {
-                caption: format!("{}: {}", metric.title, metric.definition),
-                columns,
-                rows: places.iter().map(row).collect(),
-                is_detail: true,
-            });
-        }
-        tables
-    }
-
-    fn table(
-        &self,
-        caption: &str,
-        numbers: impl Iterator<Item = (Headline, &'a str)>,
-        is_detail: bool,
-    ) -> Table {
-        let mut columns =
-            vec![Column { title: "variant".into(), unit: None, definition: String::new() }];
+        let mut columns = vec![Column::of_words("variant")];
         let name = |group: &&Group<'_>| vec![Cell::Text(group.label())];
         let mut rows: Vec<Vec<Cell>> = self.groups.iter().map(name).collect();
-        for (headline, at) in numbers {
-            columns.push(Column {
-                title: title_of(headline, at),
-                unit: Some(headline.metric.unit),
-                definition: headline.metric.definition.to_owned(),
-            });
-            let column = self.row(headline, at);
-            let marks = marks(&column);
-            for ((row, summary), mark) in rows.iter_mut().zip(column).zip(marks) {
-                row.push(cell(summary, mark));
+        for &headline in self.brief.headlines {
+            for number in self.columns_of(headline) {
+                columns.push(Column {
+                    title: title_of(headline, &number.at),
+                    unit: Some(headline.metric.unit),
+                    definition: headline.metric.definition.to_owned(),
+                });
+                for (row, cell) in rows.iter_mut().zip(number.cells()) {
+                    row.push(cell);
+                }
             }
         }
-        Table { caption: caption.to_owned(), columns, rows, is_detail }
+        let caption = format!("{} over {}", self.brief.subject.name(), self.seeds());
+        Table { caption, columns, rows, is_detail: false }
+    }
+
+    /// The columns of a headline: the number that has no place, or that of each place where they
+    /// are few, or else their mean.
+    fn columns_of(&self, headline: Headline) -> Vec<Number> {
+        let places = self.places(headline.metric, headline.statistic);
+        if !places.contains(&"") && (2..=COLUMNS_PER_METRIC_MAX).contains(&places.len()) {
+            return places.iter().map(|at| self.number_at(headline, at)).collect();
+        }
+        self.one_number(headline).into_iter().collect()
+    }
+
+    /// The number of a headline where there can be but one: that without a place, or the only
+    /// one, or in each run the mean over all places.
+    fn one_number(&self, headline: Headline) -> Option<Number> {
+        let places = self.places(headline.metric, headline.statistic);
+        match places.as_slice() {
+            [] => None,
+            [only] => Some(self.number_at(headline, only)),
+            _ if places.contains(&"") => Some(self.number_at(headline, "")),
+            // A mean of percentiles of different things would mean nothing.
+            _ if headline.statistic != Statistic::Value => None,
+            _ => Some(self.mean_over(headline, places.len())),
+        }
+    }
+
+    fn number_at(&self, headline: Headline, at: &str) -> Number {
+        let row = self.row(headline, at).into_iter().map(Option::<&Summary>::cloned).collect();
+        Number { at: at.to_owned(), row }
+    }
+
+    fn mean_over(&self, headline: Headline, place_count: usize) -> Number {
+        let at = format!("mean of {place_count}");
+        let mean = |group: &&Group<'_>| {
+            let values = group.means(headline.metric);
+            let bare: Vec<f64> = values.iter().map(|&(_, value)| value).collect();
+            Some(Summary {
+                subject: group.subject,
+                variant: group.variant.to_owned(),
+                point: group.point.to_vec(),
+                metric: headline.metric,
+                statistic: headline.statistic,
+                at: at.clone(),
+                estimate: Estimate::of(&bare)?,
+                values,
+            })
+        };
+        let row = self.groups.iter().map(mean).collect();
+        Number { at, row }
+    }
+
+    /// A table for each metric of the brief that was measured at several places, with a row for
+    /// each place.
+    fn tables_by_place(&self) -> Vec<Table> {
+        let mut metrics: Vec<&'static Metric> = Vec::new();
+        for headline in self.brief.headlines {
+            let is_new = !metrics.iter().any(|metric| metric.name == headline.metric.name);
+            if is_new && headline.statistic == Statistic::Value {
+                metrics.push(headline.metric);
+            }
+        }
+        metrics.into_iter().filter_map(|metric| self.table_by_place(metric)).collect()
+    }
+
+    fn table_by_place(&self, metric: &'static Metric) -> Option<Table> {
+        let headline = Headline::value(metric);
+        let places = self.places(metric, Statistic::Value);
+        // What the headline table has in full need not stand here again.
+        if places.len() <= self.columns_of(headline).len() {
+            return None;
+        }
+        let mut columns = vec![Column::of_words("at")];
+        columns.extend(self.groups.iter().map(|group| Column {
+            title: group.label(),
+            unit: Some(metric.unit),
+            definition: String::new(),
+        }));
+        let row = |at: &&str| {
+            let name = if at.is_empty() { "at first" } else { at };
+            let cells = self.number_at(headline, at).cells();
+            std::iter::once(Cell::Text(name.to_owned())).chain(cells).collect()
+        };
+        Some(Table {
+            caption: format!("{}: {}", metric.title, metric.definition),
+            columns,
+            rows: places.iter().map(row).collect(),
+            is_detail: true,
+        })
     }
 
     fn fault_table(&self) -> Option<Table> {
         let (faults, whose) = self.faults()?;
-        let column =
-            |title: &str| Column { title: title.into(), unit: None, definition: String::new() };
         let row = |(number, fault): (usize, &FaultSpan)| {
             let until =
                 if fault.until <= fault.from { "–".into() } else { fault.until.to_string() };
@@ -280,7 +314,7 @@ impl<'a> Composer<'a> {
         };
         Some(Table {
             caption: format!("faults, {whose}"),
-            columns: ["no.", "fault", "from", "until"].map(column).into(),
+            columns: ["no.", "fault", "from", "until"].map(Column::of_words).into(),
             rows: (1..).zip(faults).map(row).collect(),
             is_detail: true,
         })
@@ -354,13 +388,26 @@ fn marks(column: &[Option<&Summary>]) -> Vec<Mark> {
 
 fn title_of(headline: Headline, at: &str) -> String {
     let mut title = headline.metric.title.to_owned();
-    for part in [headline.statistic.title(), at] {
-        if !part.is_empty() {
-            title.push(' ');
-            title.push_str(part);
-        }
+    if headline.statistic != Statistic::Value {
+        title = format!("{title} {}", headline.statistic.title());
     }
-    title
+    if at.is_empty() { title } else { format!("{title}, {at}") }
+}
+
+/// One number of every variant.
+struct Number {
+    /// Where it was measured; empty where there is one.
+    at: String,
+    /// The summary of each group, in their order.
+    row: Vec<Option<Summary>>,
+}
+
+impl Number {
+    fn cells(&self) -> Vec<Cell> {
+        let row: Vec<Option<&Summary>> = self.row.iter().map(Option::as_ref).collect();
+        let marks = marks(&row);
+        row.into_iter().zip(marks).map(|(summary, mark)| cell(summary, mark)).collect()
+    }
 }
 
 fn more_than(shown: usize, all: usize) -> String {

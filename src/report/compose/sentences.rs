@@ -19,10 +19,9 @@ impl Composer<'_> {
     }
 
     fn who_is_best(&self, headline: Headline) -> Option<String> {
-        let places = self.places(headline.metric, headline.statistic);
-        let at = places.first()?;
-        let row: Vec<&Summary> = self.row(headline, at).into_iter().flatten().collect();
-        let title = title_of(headline, at);
+        let number = self.one_number(headline)?;
+        let row: Vec<&Summary> = number.row.iter().flatten().collect();
+        let title = title_of(headline, &number.at);
         let estimates: Vec<Estimate> = row.iter().map(|summary| summary.estimate).collect();
         let scale = Scale::of_estimates(headline.metric.unit, &estimates);
         let say = |s: &Summary| scale.show_with_unit(s.estimate.mean);
