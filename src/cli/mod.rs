@@ -35,7 +35,7 @@ const AFTER_HELP: &str = "\
 Examples:
   stormglass init rings                            write a scenario to begin with
   stormglass run scenarios/quickstart.toml         run it; the report goes to results/quickstart/
-  stormglass check scenarios/rings/remap.toml --seeds 100 --set node_count=50
+  stormglass check scenarios/rings/remap.toml --seeds 100 --set nodes=50
 
 Exit codes:
   0    done
@@ -60,7 +60,7 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     color: ColorChoice,
 
-    /// How to print: for people, or one JSON object a line
+    /// For whom to print: people or programs
     #[arg(long, global = true, value_name = "FORMAT", default_value = "human")]
     format: Format,
 
@@ -95,9 +95,9 @@ enum Verb {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 enum Format {
-    /// Tables and sentences
+    // Tables and sentences.
     Human,
-    /// JSON
+    // Objects; those of a run and a check are one a line.
     Json,
 }
 
@@ -111,7 +111,7 @@ struct ScenarioArgs {
     #[arg(long, value_name = "N|A..B")]
     seeds: Option<SeedChoice>,
 
-    /// Put VALUE in place of what the scenario says, as in node_count=50; may be repeated
+    /// Put VALUE in place of what the scenario says, as in nodes=50; may be repeated
     #[arg(long = "set", value_name = "PATH=VALUE")]
     sets: Vec<String>,
 }

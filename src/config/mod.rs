@@ -161,15 +161,20 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Tells that `found` is not one of `known`, and which of them comes near.
+/// Tells that `found` is not one of `known`, and which of them comes near. A long list is left out
+/// where one does: it would hide the answer.
 pub fn unknown(place: Place, what: &str, found: &str, known: &[&str], problems: &mut Problems) {
-    let listed: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
-    let message = if listed.is_empty() {
-        format!("unknown {what} `{}`, expected none", printable(found))
-    } else {
-        format!("unknown {what} `{}`, expected {}", printable(found), listed.join(", "))
-    };
-    match nearest(found, known) {
+    const LISTED_MAX: usize = 12;
+    let near = nearest(found, known);
+    let mut message = format!("unknown {what} `{}`", printable(found));
+    if known.is_empty() {
+        message.push_str(", expected none");
+    } else if near.is_none() || known.len() <= LISTED_MAX {
+        let listed: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+        message.push_str(", expected ");
+        message.push_str(&listed.join(", "));
+    }
+    match near {
         Some(near) => problems.add_with_help(place, message, format!("did you mean `{near}`?")),
         None => problems.add(place, message),
     }
