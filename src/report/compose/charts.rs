@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use super::{Composer, NAMED_MAX, more_than};
+use super::{Composer, NAMED_MAX, each_or_ends};
 use crate::kernel::rng::Seed;
 use crate::record::brief::{Finding, Headline, Picture};
 use crate::record::statistics;
 use crate::record::summary::{Group, Statistic, common};
 use crate::record::{Curve, FaultSpan, Metric, Profile, Record, Sample, Unit};
-use crate::report::quantity::{Scale, show, show_times};
+use crate::report::quantity::{Scale, show_times};
 use crate::report::{BarSeries, Chart, Horizontal, Plot, Point, Series};
 
 /// A chart has so many colours that can be told apart.
 const DRAWN_MAX: usize = 6;
+/// A title names so many variants, or else the two at the ends.
+const TITLE_ROOM: usize = 3;
 
 impl<'a> Composer<'a> {
     pub(super) fn charts(&self, picture: Picture) -> Vec<Chart> {
@@ -50,19 +52,23 @@ impl<'a> Composer<'a> {
             .flat_map(|(_, _, profiles)| profiles)
             .all(|profile| profile.fair.is_some_and(|fair| 0.0 < fair));
         let mut series = Vec::new();
-        let mut fullest: Vec<String> = Vec::new();
+        let mut fullest: Vec<(String, f64)> = Vec::new();
         for (style, group, profiles) in profiles {
             let points = by_rank(&profiles, is_relative);
             let Some(last) = points.last() else { continue };
-            let value = if is_relative { show_times(last.y) } else { show(metric.unit, last.y) };
-            fullest.push(format!("{} {value}", group.label()));
+            fullest.push((group.label(), last.y));
             series.push(Series { name: group.label(), style, points });
         }
         if series.is_empty() {
             return None;
         }
-        let times = if is_relative { " times the fair share" } else { "" };
-        let title = format!("Most loaded node: {}{times}", a_few(&fullest));
+        let title = if is_relative {
+            let each =
+                each_or_ends(&fullest, TITLE_ROOM, |name, y| format!("{name} {}", show_times(y)));
+            format!("Most loaded node: {each} times the fair share")
+        } else {
+            format!("Most loaded node: {}", each_with_unit(metric.unit, &fullest))
+        };
         Some(Chart {
             name: self.name(metric, 0),
             description: format!("{}; nodes sorted by load. {title}.", metric.title),
@@ -88,7 +94,7 @@ impl<'a> Composer<'a> {
         let (drawn, note) = self.drawn();
         let mut series = Vec::new();
         let mut floors = Vec::new();
-        let mut times: Vec<String> = Vec::new();
+        let mut times: Vec<(String, f64)> = Vec::new();
         let (verb, reference) = self.verb_of(of);
         for (style, group) in drawn {
             let find = |metric: &'static Metric, at: &str| {
@@ -102,17 +108,21 @@ impl<'a> Composer<'a> {
             floors.push(places.iter().map(|at| find(floor, at).map(|e| e.mean)).collect());
             let (done, least) = common(&group.totals(of), &group.totals(floor));
             if let Some(ratio) = statistics::ratio(&done, &least) {
-                let (name, ratio) = (group.label(), show_times(ratio.estimate.mean));
-                times.push(match times.len() {
-                    0 => format!("{name} {verb} {ratio} times {reference}"),
-                    _ => format!("{name} {ratio} times"),
-                });
+                times.push((group.label(), ratio.estimate.mean));
             }
         }
         if places.is_empty() {
             return None;
         }
-        let title = if times.is_empty() { of.title.to_owned() } else { a_few(&times) };
+        let title = if times.is_empty() {
+            of.title.to_owned()
+        } else {
+            let each = each_or_ends(&times, TITLE_ROOM, |name, y| {
+                format!("{name} {verb} {} times", show_times(y))
+            });
+            // What the number is a multiple of stands behind the first alone.
+            each.replacen(" times", &format!(" times {reference}"), 1)
+        };
         Some(Chart {
             name: self.name(of, 0),
             description: format!("{} by event. {title}.", of.title),
@@ -281,15 +291,8 @@ fn sentence_case(text: &str) -> String {
 /// `a 12.1 ms, b 9.0 ms`: in one unit.
 fn each_with_unit(unit: Unit, values: &[(String, f64)]) -> String {
     let scale = Scale::of(unit, &values.iter().map(|(_, value)| *value).collect::<Vec<_>>());
-    let each = |(name, value): &(String, f64)| format!("{name} {}", scale.show_with_unit(*value));
-    a_few(&values.iter().map(each).collect::<Vec<_>>())
-}
-
-/// As many of `parts` as a title has room for.
-fn a_few(parts: &[String]) -> String {
-    const ROOM: usize = 3;
-    let more = more_than(ROOM, parts.len());
-    format!("{}{more}", parts[..parts.len().min(ROOM)].join(", "))
+    let show = |name: &str, value: f64| format!("{name} {}", scale.show_with_unit(value));
+    each_or_ends(values, TITLE_ROOM, show)
 }
 
 fn profiles_of<'a>(group: &Group<'a>, metric: &Metric) -> Vec<&'a Profile> {

@@ -410,6 +410,21 @@ impl Number {
     }
 }
 
+/// `a 12.1 ms, b 9.0 ms`, or, where there are more than `room`, `from b 9.0 ms to z 80.0 ms`.
+fn each_or_ends(
+    values: &[(String, f64)],
+    room: usize,
+    show: impl Fn(&str, f64) -> String,
+) -> String {
+    let say = |(name, value): &(String, f64)| show(name, *value);
+    if values.len() <= room {
+        return values.iter().map(say).collect::<Vec<_>>().join(", ");
+    }
+    let least = values.iter().min_by(|a, b| a.1.total_cmp(&b.1)).map(say);
+    let most = values.iter().max_by(|a, b| a.1.total_cmp(&b.1)).map(say);
+    format!("from {} to {}", least.unwrap_or_default(), most.unwrap_or_default())
+}
+
 fn more_than(shown: usize, all: usize) -> String {
     if shown < all { format!(" and {} more", all - shown) } else { String::new() }
 }

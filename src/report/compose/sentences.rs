@@ -40,7 +40,10 @@ impl Composer<'_> {
         let best: Vec<&Summary> = of_place(true).collect();
         let leader = best.first()?;
         let names: Vec<String> = best.iter().take(NAMED_MAX).map(|s| s.label()).collect();
-        let names = format!("{}{}", listed(&names), more_than(NAMED_MAX, best.len()));
+        let names = match more_than(NAMED_MAX, best.len()) {
+            more if more.is_empty() => listed(&names),
+            more => format!("{}{more}", names.join(", ")),
+        };
         let farthest = of_place(false).max_by(|a, b| {
             let distance = |s: &Summary| (s.estimate.mean - leader.estimate.mean).abs();
             distance(a).total_cmp(&distance(b))
@@ -55,7 +58,9 @@ impl Composer<'_> {
         let kind = if headline.metric.better == Better::Higher { "highest" } else { "lowest" };
         let best_are = match best.len() {
             1 => format!("{names} has the {kind} {title}, {}", say(leader)),
-            _ => format!("{names} have the {kind} {title}, {} and no difference seen", say(leader)),
+            _ => {
+                format!("{names} have the {kind} {title}, {} with no difference seen", say(leader))
+            }
         };
         let compared = match other.ratio_to(leader).map(|ratio| ratio.estimate) {
             Some(ratio) => {
@@ -73,16 +78,28 @@ impl Composer<'_> {
         verb: &str,
         reference: &str,
     ) -> Option<String> {
-        let mut parts: Vec<String> = Vec::new();
+        let mut times: Vec<(String, Estimate)> = Vec::new();
         for group in &self.groups {
             let (done, least) = common(&group.totals(of), &group.totals(to));
-            let Some(ratio) = statistics::ratio(&done, &least) else { continue };
-            let than = if parts.is_empty() { reference } else { "it" };
-            let times = show_times(ratio.estimate.mean);
-            let spread = interval(&ratio.estimate, "");
-            parts.push(format!("{} {verb} {times}{spread} times {than}", group.label()));
+            if let Some(ratio) = statistics::ratio(&done, &least) {
+                times.push((group.label(), ratio.estimate));
+            }
         }
-        self.joined(parts)
+        let more = if NAMED_MAX < times.len() {
+            // The ends say what there is to choose from.
+            times.sort_by(|a, b| a.1.mean.total_cmp(&b.1.mean));
+            let between = times.drain(1..times.len() - 1).count();
+            format!("; {between} others lie between")
+        } else {
+            String::new()
+        };
+        let say = |(index, (label, ratio)): (usize, &(String, Estimate))| {
+            let than = if index == 0 { reference } else { "it" };
+            let spread = interval(ratio, "");
+            format!("{label} {verb} {}{spread} times {than}", show_times(ratio.mean))
+        };
+        let parts: Vec<String> = times.iter().enumerate().map(say).collect();
+        (!parts.is_empty()).then(|| format!("{}{more} ({})", parts.join("; "), self.seeds()))
     }
 
     fn how_often(&self, count: &Metric, what: &str) -> Option<String> {
@@ -110,14 +127,6 @@ impl Composer<'_> {
             let more = more_than(NAMED_MAX, parts.len());
             parts.truncate(NAMED_MAX);
             format!("{}{more}", parts.join("; "))
-        })
-    }
-
-    fn joined(&self, mut parts: Vec<String>) -> Option<String> {
-        (!parts.is_empty()).then(|| {
-            let more = more_than(NAMED_MAX, parts.len());
-            parts.truncate(NAMED_MAX);
-            format!("{}{more} ({})", parts.join("; "), self.seeds())
         })
     }
 }
