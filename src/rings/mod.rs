@@ -11,6 +11,8 @@ mod binomial;
 mod bounded_load;
 mod capacity;
 mod choose_k;
+pub mod crush;
+mod crush_text;
 mod dx;
 mod flip;
 pub mod hash;
@@ -27,11 +29,13 @@ mod multi_probe;
 mod numbered;
 mod partitions;
 mod power;
+mod racks;
 mod rendezvous;
 mod ring;
 mod script;
 mod slot_table;
 mod slots;
+mod straw2;
 mod weighted_rendezvous;
 
 use std::fmt;
@@ -64,6 +68,8 @@ pub const CATALOGUE: &[Entry] = &[
     Entry::of::<bounded_load::BoundedLoad>(),
     Entry::of::<slots::Slots>(),
     Entry::of::<partitions::Partitions>(),
+    Entry::of::<racks::Racks>(),
+    Entry::of::<straw2::Straw2>(),
     Entry::of::<choose_k::ChooseK>(),
     Entry::of::<anchor::Anchor>(),
     Entry::of::<dx::Dx>(),
