@@ -156,7 +156,11 @@ fn fault_in_words(fault: &PlannedFault, directory: &Directory) -> String {
     let when = match &fault.trigger {
         Trigger::At(at) => format!("{at:>12}", at = at.to_string()),
         Trigger::On { node, point, count } => {
-            let times = if *count == 1 { String::new() } else { format!(" for time {count}") };
+            let times = match count {
+                Some(1) => String::new(),
+                Some(count) => format!(" for time {count}"),
+                None => ", each time".into(),
+            };
             format!("when {} comes to {point}{times}", directory.name(*node))
         }
     };

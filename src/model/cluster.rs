@@ -520,7 +520,9 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
                     let waits = matches!(
                         &fault.trigger,
                         Trigger::On { node, point: awaited, count: nth }
-                            if *node == id && awaited == point && nth == count
+                            if *node == id
+                                && awaited == point
+                                && nth.is_none_or(|nth| nth == *count)
                     );
                     if waits {
                         self.set_off.push(index as u32);

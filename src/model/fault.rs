@@ -449,8 +449,8 @@ pub enum Trigger {
         node: NodeId,
         /// The point.
         point: String,
-        /// Which time.
-        count: u32,
+        /// Which time; `None` is every time.
+        count: Option<u32>,
     },
 }
 
@@ -514,6 +514,20 @@ impl FaultPlan {
         Ok(plan)
     }
 
+    /// Whenever `node` comes to `point`, its process crashes, and starts again after `lasts`; left
+    /// out, it does not.
+    pub fn crash_whenever(
+        &mut self,
+        node: NodeId,
+        point: &str,
+        lasts: Option<SimDuration>,
+        label: String,
+    ) {
+        let trigger = Trigger::On { node, point: point.to_owned(), count: None };
+        let strike = Strike::CrashProcess(vec![node]);
+        self.faults.push(PlannedFault { trigger, lasts, label, strike });
+    }
+
     fn add(
         &mut self,
         trigger: Trigger,
@@ -544,7 +558,7 @@ fn triggers(
 ) -> Result<Vec<Trigger>, String> {
     if let Some(on) = &when.on {
         let node = directory.resolve(&on.node, rng).expect("a fault's targets were checked")[0];
-        return Ok(vec![Trigger::On { node, point: on.point.clone(), count: on.count }]);
+        return Ok(vec![Trigger::On { node, point: on.point.clone(), count: Some(on.count) }]);
     }
     let start = SimTime::ZERO + when.at.or(when.every).unwrap_or(SimDuration::ZERO);
     let until = when.until.map_or(horizon, |until| SimTime::ZERO + until).min(horizon);

@@ -235,6 +235,29 @@ loss = "20%""#,
 }
 
 #[test]
+fn a_process_that_restarted_before_anyone_spoke_to_it_can_be_spoken_to() {
+    let scene = Scene {
+        faults: r#"fault = [{ at = "10ms", for = "10ms", crash_process = { target = "b" } }]"#,
+        asks: sends(&[30, 40]),
+        ..Scene::default()
+    };
+    // The handshake takes a round trip, and nothing after it does.
+    assert_eq!(scene.got(), [(33, 0), (41, 1)]);
+}
+
+#[test]
+fn a_process_does_not_speak_on_a_connection_that_was_opened_while_it_was_down() {
+    let mut asks = sends(&[5, 20]);
+    asks.push((60, 1, Ask::Send(7)));
+    let scene = Scene {
+        faults: r#"fault = [{ at = "10ms", for = "40ms", crash_process = { target = "b" } }]"#,
+        asks,
+        ..Scene::default()
+    };
+    assert_eq!(scene.got(), [(6, 0), (63, 7)]);
+}
+
+#[test]
 fn a_lost_packet_of_a_connection_delays_all_behind_it() {
     let scene = Scene {
         faults: r#"fault = [{ at = "0s", link_loss = { from = "a", to = "b", kind = "even", count = 1 } }]"#,

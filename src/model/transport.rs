@@ -171,8 +171,9 @@ impl Routes {
 }
 
 impl<N: Node, W: Workload<N>> Cluster<N, W> {
-    /// The path that `from` uses to `to`.
-    fn path(&mut self, from: NodeId, to: NodeId) -> PathId {
+    /// The path that `from` uses to `to`. The first connection stands when the run begins, if both
+    /// processes date from then; else it is opened now.
+    fn path(&mut self, from: NodeId, to: NodeId, now: SimTime) -> PathId {
         if let Some(&path) = self.routes.to[from.index()].get(&to) {
             return path;
         }
@@ -183,6 +184,11 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
         self.routes.to[to.index()].insert(from, there.back());
         // Last, so that a path to oneself is the first of its pair.
         self.routes.to[from.index()].insert(to, there);
+        if [from, to].iter().any(|end| self.hosts[end.index()].up_since != SimTime::ZERO) {
+            self.routes.pairs[there.pair()].opened = now;
+            let round_trip = self.handshake(there);
+            self.routes.paths[there.index()].ready_at = now + round_trip;
+        }
         there
     }
 
@@ -195,7 +201,7 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
         queue: &mut EventQueue<ClusterEvent<W::Event>>,
     ) {
         self.count_traffic(&message);
-        let path = self.path(from, to);
+        let path = self.path(from, to, queue.now());
         match self.network.config.transport {
             Transport::Datagram => self.send_datagram(path, message, queue),
             Transport::Connection => {
@@ -261,7 +267,11 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
     /// The path by which the sender of `path` reaches its receiver now: that of a new connection
     /// where it holds the last for closed.
     fn connect(&mut self, path: PathId, now: SimTime) -> PathId {
-        if !self.routes.pairs[path.pair()].closed[path.side()] {
+        let sender = self.routes.paths[path.index()].from;
+        let pair = &mut self.routes.pairs[path.pair()];
+        // What the other side opened while this process was not there yet, it does not know.
+        pair.closed[path.side()] |= pair.opened < self.hosts[sender.index()].up_since;
+        if !pair.closed[path.side()] {
             return path;
         }
         let flow = &self.routes.paths[path.index()];
@@ -461,7 +471,7 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
         peer: NodeId,
         queue: &mut EventQueue<ClusterEvent<W::Event>>,
     ) {
-        let path = self.path(id, peer);
+        let path = self.path(id, peer, queue.now());
         self.finish(path, queue);
     }
 
