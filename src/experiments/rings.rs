@@ -11,7 +11,7 @@ use crate::model::surroundings::Surroundings;
 use crate::record::brief::{Brief, Finding, Headline, Picture};
 use crate::record::{Metric, Record, Subject};
 use crate::rings::measure::{self, Keys, ListedKeys, RingsConfig, Setup};
-use crate::rings::{CATALOGUE, Entry};
+use crate::rings::{CATALOGUE, Entry, motion};
 
 use super::Estimate;
 use super::wing::Glue;
@@ -21,8 +21,9 @@ pub(super) struct Rings;
 
 impl Glue for Rings {
     const SUBJECT: Subject = Subject::Rings;
-    const SUMMARY: &'static str = "placement rings: load skew and remap fraction";
-    const METRICS: &'static [&'static Metric] = measure::METRICS;
+    const SUMMARY: &'static str =
+        "placement rings: load skew and remap fraction, and how a cluster behind them fares";
+    const METRICS: &'static [&'static Metric] = METRICS;
     const BRIEF: Brief = BRIEF;
     const VARIANT: &'static str = "ring";
     type Entry = Entry;
@@ -42,6 +43,9 @@ impl Glue for Rings {
         };
         let setup = Setup { config, listed };
         measure::check(&setup, problems);
+        if before == problems.len() {
+            motion::check(&setup, table.place, problems);
+        }
         (before == problems.len()).then_some(setup)
     }
 
@@ -49,44 +53,77 @@ impl Glue for Rings {
         &setup.config.variants
     }
 
-    fn cluster(_: &Setup) -> Option<(Directory, SimTime)> {
-        None
+    fn cluster(setup: &Setup) -> Option<(Directory, SimTime)> {
+        motion::cluster(setup)
     }
 
     fn estimate(choice: &Choice, setup: &Setup, _: &Surroundings) -> Estimate {
-        let measure::Estimate { operations, bytes } = measure::estimate(choice, setup);
+        let measure::Estimate { operations, bytes } = match &setup.config.motion {
+            Some(config) => motion::estimate(choice, setup, config),
+            None => measure::estimate(choice, setup),
+        };
         // A cast saturates: what is out of range is out of any budget.
         Estimate { event_count: operations as u64, bytes: bytes as u64 }
     }
 
-    fn simulate(choice: &Choice, setup: &Setup, _: &Surroundings, seed: Seed) -> Record {
+    fn simulate(choice: &Choice, setup: &Setup, around: &Surroundings, seed: Seed) -> Record {
+        if setup.config.motion.is_some() {
+            return motion::simulate(choice, setup, around, seed);
+        }
         measure::measure(choice, setup, seed).expect("the choice was checked when it was read")
     }
 }
 
-/// What is worth saying of rings.
+/// What a ring is measured by, at rest and in motion.
+const METRICS: &[&Metric] = &joined::<_, { measure::METRICS.len() + motion::METRICS.len() }>(
+    measure::METRICS,
+    motion::METRICS,
+);
+
+/// What is worth saying of rings, at rest and in motion; a run leaves the one or the other.
 const BRIEF: Brief = Brief {
     subject: Subject::Rings,
-    headlines: &[
-        Headline::value(&measure::KEY_SKEW),
-        Headline::value(&measure::REQUEST_SKEW),
-        Headline::value(&measure::KEY_REMAP),
-        Headline::value(&measure::KEY_REMAP_FLOOR),
-    ],
-    findings: &[
-        Finding::Best(Headline::value(&measure::KEY_SKEW)),
-        Finding::Times {
-            of: &measure::KEY_REMAP,
-            to: &measure::KEY_REMAP_FLOOR,
-            verb: "moves",
-            reference: "the least possible",
-        },
-    ],
-    pictures: &[
-        Picture::Load(&measure::NODE_KEYS),
-        Picture::Floor { of: &measure::KEY_REMAP, floor: &measure::KEY_REMAP_FLOOR },
-    ],
+    headlines: &joined::<_, { HEADLINES.len() + motion::HEADLINES.len() }>(
+        HEADLINES,
+        motion::HEADLINES,
+    ),
+    findings: &joined::<_, { FINDINGS.len() + motion::FINDINGS.len() }>(FINDINGS, motion::FINDINGS),
+    pictures: &joined::<_, { PICTURES.len() + motion::PICTURES.len() }>(PICTURES, motion::PICTURES),
 };
+
+const HEADLINES: &[Headline] = &[
+    Headline::value(&measure::KEY_SKEW),
+    Headline::value(&measure::REQUEST_SKEW),
+    Headline::value(&measure::KEY_REMAP),
+    Headline::value(&measure::KEY_REMAP_FLOOR),
+];
+
+const FINDINGS: &[Finding] = &[
+    Finding::Best(Headline::value(&measure::KEY_SKEW)),
+    Finding::Times {
+        of: &measure::KEY_REMAP,
+        to: &measure::KEY_REMAP_FLOOR,
+        verb: "moves",
+        reference: "the least possible",
+    },
+];
+
+const PICTURES: &[Picture] = &[
+    Picture::Load(&measure::NODE_KEYS),
+    Picture::Floor { of: &measure::KEY_REMAP, floor: &measure::KEY_REMAP_FLOOR },
+];
+
+/// One list behind the other.
+const fn joined<T: Copy, const N: usize>(first: &[T], then: &[T]) -> [T; N] {
+    assert!(N == first.len() + then.len() && !first.is_empty());
+    let mut all = [first[0]; N];
+    let mut index = 1;
+    while index < N {
+        all[index] = if index < first.len() { first[index] } else { then[index - first.len()] };
+        index += 1;
+    }
+    all
+}
 
 /// The keys in the file that `[experiment.rings]` names.
 fn listed_keys(table: &Value, problems: &mut Problems) -> Option<ListedKeys> {

@@ -63,6 +63,11 @@ impl ListedKeys {
         }
         Ok(Self { rows })
     }
+
+    /// The keys and their weights, in the order of the file.
+    pub fn rows(&self) -> &[(String, f64)] {
+        &self.rows
+    }
 }
 
 /// Tells all that is wrong with the variants of `setup`.
@@ -231,7 +236,7 @@ impl<'a> KeySource<'a> {
     }
 }
 
-fn write_key(text: &mut String, form: &KeyForm, salt: u64, rank: u64) {
+pub(super) fn write_key(text: &mut String, form: &KeyForm, salt: u64, rank: u64) {
     let word = splitmix64(salt.wrapping_add(mix(rank)));
     let written = match form {
         KeyForm::Hex => {
@@ -521,6 +526,8 @@ macro_rules! metrics {
         };
     )*};
 }
+
+pub(super) use metrics;
 
 metrics! {
     KEY_SKEW = "key_skew", "key load, max/mean", Ratio, Lower:

@@ -25,6 +25,7 @@ mod maglev;
 pub mod measure;
 mod memento;
 mod modulo;
+pub mod motion;
 mod multi_probe;
 mod numbered;
 mod partitions;

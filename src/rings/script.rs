@@ -11,6 +11,7 @@ use crate::kernel::rng::Seed;
 use crate::model::placement::{Member, MemberId, Membership};
 use crate::model::popularity::Popularity;
 use crate::rings::hash::HashKind;
+use crate::rings::motion::MotionConfig;
 
 crate::config! {
     /// An experiment with rings: who the members are, what the keys are, and what happens.
@@ -27,6 +28,8 @@ crate::config! {
         pub events: Vec<Event> = Vec::new(),
         /// How many copies of each key there are, on distinct members.
         pub replicas: u32 = 1 => 1..=64,
+        /// The cluster behind the placement, where it is to be put to work on virtual time.
+        pub motion: Option<MotionConfig> = None,
     }
     check check;
 }
@@ -342,6 +345,9 @@ fn check(config: &RingsConfig, value: &Value, problems: &mut Problems) {
         if let Some([name, _]) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             return problems.add(place_of("nodes"), format!("two nodes are called `{name}`"));
         }
+    }
+    if let Some(motion) = &config.motion {
+        motion.check_within(config, value, problems);
     }
     if let Err((index, why)) = stages(config, Seed(0)) {
         let place = match table.get("events").map(|events| &events.kind) {
