@@ -85,7 +85,7 @@ impl<E> EventQueue<E> {
                 .or_else(|| self.due_now.pop_front().map(|event| (self.now, event)));
         }
         let (at, event) = self.later.pop_until(limit)?;
-        debug_assert!(self.now <= at, "the clock ran backwards: {at:?} after {:?}", self.now);
+        assert!(self.now <= at, "the clock ran backwards: {at:?} after {:?}", self.now);
         self.now = at;
         Some((at, event))
     }

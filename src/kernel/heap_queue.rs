@@ -44,7 +44,7 @@ impl<E> HeapQueue<E> {
 
     fn store(&mut self, event: E) -> u32 {
         if let Some(index) = self.free.pop() {
-            debug_assert!(self.events[index as usize].is_none(), "event {index} is still pending");
+            assert!(self.events[index as usize].is_none(), "event {index} is still pending");
             self.events[index as usize] = Some(event);
             return index;
         }

@@ -1,7 +1,7 @@
 //! Pending events in a hierarchical wheel: about the same cost for a million as for a thousand.
 //!
 //! Time is read as a number of eleven digits to the base 64. Events are taken out of the wheel up
-//! to a *front*; one behind it is put away by the highest digit in which its time differs from the
+//! to a *front*; one beyond it is put away by the highest digit in which its time differs from the
 //! front's: the place of that digit is the *level*, its value the *slot* (Varghese and Lauck,
 //! "Hashed and Hierarchical Timing Wheels", 1987, scheme 7). So the first occupied slot of the
 //! lowest occupied level holds what comes next. If there are few events in it, they are sorted into
@@ -70,10 +70,10 @@ impl<E> WheelQueue<E> {
         }
     }
 
-    /// Puts an event behind the front into its slot.
+    /// Puts an event beyond the front into its slot.
     fn put(&mut self, due: Due<E>) {
         // On the way of every event, and so not in release: 1 ns of 36.
-        debug_assert!(self.front < due.at, "{} is not behind the front, {}", due.at, self.front);
+        debug_assert!(self.front < due.at, "{} is not beyond the front, {}", due.at, self.front);
         let level = (due.at ^ self.front).ilog2() / DIGIT_BITS;
         let digit = digit_of(due.at, level);
         let slot = &mut self.slots[slot_index(level, digit)];
@@ -115,7 +115,7 @@ impl<E> WheelQueue<E> {
         self.recycle(slot);
     }
 
-    /// Moves the front back to now, and what has come to lie behind it into the wheel.
+    /// Moves the front back to now, and what then lies beyond it into the wheel.
     ///
     /// This is for a front far ahead, say an hour, when events begin to follow each other by
     /// microseconds: they would all go to the side. As the front stands at the end of a slot, the
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_front_with_events_dealt_out_behind_it_stays_where_it_is() {
+    fn a_front_with_events_dealt_out_beyond_it_stays_where_it_is() {
         let mut wheel = WheelQueue::new();
         // All in the slot that begins at 4096, and too many for a run.
         insert(&mut wheel, 5_000..5_100);
