@@ -7,6 +7,7 @@ pub mod config;
 pub mod experiments;
 pub mod kernel;
 pub mod model;
+pub mod queues;
 pub mod record;
 pub mod report;
 pub mod rings;

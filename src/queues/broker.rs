@@ -1,0 +1,340 @@
+//! The core of a broker: the messages of one queue, and the policies by which they come and go.
+//!
+//! Every product reduces to six choices: in which order messages are kept ([`Order`]), who gets the
+//! next one (`Dispatch`, in the product's file, because it is the product's conversation with its
+//! consumers), how long a consumer may keep it ([`Lease`]), what counts as its acknowledgement, where
+//! one comes back to that was not acknowledged ([`ReturnTo`]), and when a message is safe
+//! ([`Durability`]). A [`Store`] does what does not depend on the conversation, and tells the judge
+//! of each step.
+//!
+//! All operations are O(log n) or better in the number of messages, save putting one back to a
+//! place that is neither near the head nor near the tail.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::kernel::time::SimDuration;
+use crate::model::clock::WallTime;
+use crate::model::node::{Context, Node, NodeId};
+
+use super::{Death, Indication, Item, Token};
+
+/// In which order ready messages are served.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Order {
+    /// First in, first out.
+    Fifo,
+    /// The highest priority first, up to this one; equal ones first in, first out.
+    Priority(u8),
+}
+
+/// Where a message comes back to that was not acknowledged.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum ReturnTo {
+    /// To where it was.
+    Original,
+}
+
+/// When a message that a producer wants to be safe is safe enough to be confirmed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Durability {
+    /// When the operating system has it: the machine may still lose it.
+    OsCache,
+    /// When it is on disk.
+    Synced,
+}
+
+/// What a full queue does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Overflow {
+    /// It lets the oldest go.
+    DropHead,
+    /// It does not take the new one.
+    Reject,
+}
+
+/// How much a queue holds ready.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Bound {
+    /// How many messages.
+    pub(super) count_max: u64,
+    /// How many bytes of bodies.
+    pub(super) bytes_max: u64,
+    /// What happens then.
+    pub(super) overflow: Overflow,
+}
+
+/// Names a copy among those of one broker; rises with each.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct CopyId(pub(super) u64);
+
+/// A copy of a message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Copy {
+    pub(super) id: CopyId,
+    pub(super) item: Item,
+    /// When it is of no use any more, on the broker's wall clock, which is what products go by
+    /// (`rabbit_amqqueue_process.erl`, `calculate_msg_expiry`: `os:system_time`).
+    pub(super) expires: WallTime,
+    /// Whether it is to survive a restart.
+    pub(super) is_durable: bool,
+    /// How often it has been delivered and has come back.
+    pub(super) return_count: u32,
+    /// Whether it may have been delivered before.
+    pub(super) is_redelivered: bool,
+}
+
+/// The messages of one queue.
+#[derive(Clone, Debug)]
+pub(super) struct Store {
+    order: Order,
+    return_to: ReturnTo,
+    bound: Option<Bound>,
+    /// By priority, the lowest first; within one, by copy.
+    ready: Vec<VecDeque<Copy>>,
+    ready_count: u64,
+    ready_bytes: u64,
+    /// What consumers have.
+    handed: BTreeMap<CopyId, Copy>,
+    handed_bytes: u64,
+    next_id: u64,
+}
+
+/// What became of a message that was to be stored.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Admission {
+    /// It is ready.
+    Stored(CopyId),
+    /// The queue is full.
+    Refused,
+}
+
+/// The judge hears what a store does through the node that it is part of.
+pub(super) trait Teller: Node<Indication = Indication> {}
+impl<N: Node<Indication = Indication>> Teller for N {}
+
+impl Store {
+    pub(super) fn new(order: Order, return_to: ReturnTo, bound: Option<Bound>) -> Self {
+        let levels = match order {
+            Order::Fifo => 1,
+            Order::Priority(highest) => usize::from(highest) + 1,
+        };
+        Self {
+            order,
+            return_to,
+            bound,
+            ready: vec![VecDeque::new(); levels],
+            ready_count: 0,
+            ready_bytes: 0,
+            handed: BTreeMap::new(),
+            handed_bytes: 0,
+            next_id: 0,
+        }
+    }
+
+    /// Takes over what survived a restart, in any order, all of it ready, and tells so.
+    pub(super) fn recover<N: Teller>(
+        &mut self,
+        survivors: impl IntoIterator<Item = Copy>,
+        ctx: &mut Context<'_, N>,
+    ) {
+        for copy in survivors {
+            self.next_id = self.next_id.max(copy.id.0 + 1);
+            self.insert(copy);
+        }
+        ctx.indicate(Indication::Holds { ready: self.ready_tokens(), handed: Vec::new() });
+    }
+
+    /// Takes `item` in, if there is room, as it were at the tail.
+    pub(super) fn put<N: Teller>(
+        &mut self,
+        item: Item,
+        is_durable: bool,
+        expires: WallTime,
+        ctx: &mut Context<'_, N>,
+    ) -> Admission {
+        let is_full = self.bound.is_some_and(|bound| {
+            bound.overflow == Overflow::Reject
+                && (bound.count_max < self.ready_count + 1
+                    || bound.bytes_max < self.ready_bytes + u64::from(item.size_bytes))
+        });
+        if is_full {
+            return Admission::Refused;
+        }
+        let id = CopyId(self.next_id);
+        self.next_id += 1;
+        let (return_count, is_redelivered) = (0, false);
+        self.insert(Copy { id, item, expires, is_durable, return_count, is_redelivered });
+        ctx.indicate(Indication::Stored(item.token()));
+        Admission::Stored(id)
+    }
+
+    /// The one that has to go because the queue is too full, if any.
+    pub(super) fn overflowing(&mut self) -> Option<Copy> {
+        let bound = self.bound.filter(|bound| bound.overflow == Overflow::DropHead)?;
+        if self.ready_count <= bound.count_max && self.ready_bytes <= bound.bytes_max {
+            return None;
+        }
+        // A priority queue lets the least urgent go first.
+        let level = self.ready.iter().position(|level| !level.is_empty())?;
+        self.pop(level)
+    }
+
+    /// The head, if its time is over at `now`. Those behind it are not looked at.
+    pub(super) fn expired(&mut self, now: WallTime) -> Option<Copy> {
+        let level = self
+            .ready
+            .iter()
+            .position(|level| level.front().is_some_and(|head| head.expires <= now))?;
+        self.pop(level)
+    }
+
+    /// When the first head will be of no use any more.
+    pub(super) fn next_expiry(&self) -> Option<WallTime> {
+        let heads = self.ready.iter().filter_map(VecDeque::front);
+        heads.map(|head| head.expires).min().filter(|&at| at < NEVER)
+    }
+
+    /// Hands the head to `to`; it is settled by that where `is_settled`.
+    pub(super) fn hand<N: Teller>(
+        &mut self,
+        to: NodeId,
+        is_settled: bool,
+        ctx: &mut Context<'_, N>,
+    ) -> Option<Copy> {
+        let level = self.ready.iter().rposition(|level| !level.is_empty())?;
+        let copy = self.pop(level)?;
+        if !is_settled {
+            self.handed_bytes += u64::from(copy.item.size_bytes);
+            self.handed.insert(copy.id, copy);
+        }
+        let (token, is_redelivered) = (copy.item.token(), copy.is_redelivered);
+        ctx.indicate(Indication::Handed { token, to, is_redelivered, is_settled });
+        Some(copy)
+    }
+
+    /// A consumer has acknowledged it. `None` where it is not with one.
+    pub(super) fn settle<N: Teller>(
+        &mut self,
+        id: CopyId,
+        ctx: &mut Context<'_, N>,
+    ) -> Option<Copy> {
+        let copy = self.withdraw(id)?;
+        ctx.indicate(Indication::Settled(copy.item.token()));
+        Some(copy)
+    }
+
+    /// It comes back from a consumer.
+    pub(super) fn take_back<N: Teller>(&mut self, id: CopyId, ctx: &mut Context<'_, N>) {
+        let Some(mut copy) = self.withdraw(id) else { return };
+        copy.is_redelivered = true;
+        copy.return_count += 1;
+        match self.return_to {
+            ReturnTo::Original => self.insert(copy),
+        }
+        ctx.indicate(Indication::Returned(copy.item.token()));
+    }
+
+    /// It leaves the queue without an acknowledgement, though it is with a consumer.
+    pub(super) fn withdraw(&mut self, id: CopyId) -> Option<Copy> {
+        let copy = self.handed.remove(&id)?;
+        self.handed_bytes -= u64::from(copy.item.size_bytes);
+        Some(copy)
+    }
+
+    /// How many are ready.
+    pub(super) fn ready_count(&self) -> u64 {
+        self.ready_count
+    }
+
+    /// How many bytes the bodies of all messages take that the queue holds.
+    pub(super) fn bytes(&self) -> u64 {
+        self.ready_bytes + self.handed_bytes
+    }
+
+    /// All that are ready, in the order in which they will be served.
+    pub(super) fn ready(&self) -> impl Iterator<Item = &Copy> {
+        self.ready.iter().rev().flatten()
+    }
+
+    fn ready_tokens(&self) -> Vec<Token> {
+        self.ready().map(|copy| copy.item.token()).collect()
+    }
+
+    fn insert(&mut self, copy: Copy) {
+        let level = match self.order {
+            Order::Fifo => 0,
+            Order::Priority(highest) => usize::from(copy.item.priority.min(highest)),
+        };
+        let queue = &mut self.ready[level];
+        let at = match queue.back() {
+            Some(last) if copy.id < last.id => queue.partition_point(|other| other.id < copy.id),
+            _ => queue.len(),
+        };
+        queue.insert(at, copy);
+        self.ready_count += 1;
+        self.ready_bytes += u64::from(copy.item.size_bytes);
+    }
+
+    fn pop(&mut self, level: usize) -> Option<Copy> {
+        let copy = self.ready[level].pop_front()?;
+        self.ready_count -= 1;
+        self.ready_bytes -= u64::from(copy.item.size_bytes);
+        Some(copy)
+    }
+}
+
+/// What is stored at `now` and is of use for `ttl` is of none from then on.
+pub(super) fn expiry(now: WallTime, ttl: SimDuration) -> WallTime {
+    i64::try_from(ttl.as_ns()).map_or(NEVER, |ttl| WallTime(now.0.saturating_add(ttl)))
+}
+
+/// No clock shows this.
+const NEVER: WallTime = WallTime(i64::MAX);
+
+/// Tells the judge that `copy` died of `why`.
+pub(super) fn tell_death<N: Teller>(
+    copy: &Copy,
+    why: Death,
+    was_handed: bool,
+    is_kept: bool,
+    ctx: &mut Context<'_, N>,
+) {
+    ctx.indicate(Indication::Died { token: copy.item.token(), why, was_handed, is_kept });
+}
+
+/// Consumers that may be given a message, each in its turn (`rabbit_queue_consumers.erl`): who has
+/// been given one goes to the end, and so does who may be given one again.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Turns<C> {
+    waiting: VecDeque<C>,
+}
+
+impl<C: PartialEq + std::marker::Copy> Turns<C> {
+    pub(super) fn new() -> Self {
+        Self { waiting: VecDeque::new() }
+    }
+
+    /// `who` may be given a message, if not already.
+    pub(super) fn join(&mut self, who: C) {
+        if !self.waiting.contains(&who) {
+            self.waiting.push_back(who);
+        }
+    }
+
+    /// `who` may be given none.
+    pub(super) fn leave(&mut self, who: C) {
+        self.waiting.retain(|&other| other != who);
+    }
+
+    /// Whose turn it is; who may be given another one has to join again.
+    pub(super) fn next(&mut self) -> Option<C> {
+        self.waiting.pop_front()
+    }
+}
+
+/// How long a consumer may keep a message that it does not acknowledge.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Lease {
+    /// As long as its connection stands, and at most so long.
+    Connection(SimDuration),
+}
