@@ -7,6 +7,7 @@
 //!
 //! A wing joins the house by its row in [`WINGS`].
 
+mod queues;
 mod rings;
 mod wing;
 
@@ -26,7 +27,7 @@ use crate::record::{Ending, Record, Subject};
 pub use wing::{Laid, Listing, Wing};
 
 /// All wings, in the order in which reports have them.
-pub const WINGS: &[Wing] = &[Wing::of::<rings::Rings>()];
+pub const WINGS: &[Wing] = &[Wing::of::<rings::Rings>(), Wing::of::<queues::Queues>()];
 
 /// One wing put to work: variants, a set-up and the world around it.
 pub trait Experiment: Debug + Send + Sync {

@@ -274,9 +274,9 @@ impl Judge {
         }
     }
 
-    /// The length of the time that is measured.
+    /// The length of the time that is measured; never zero.
     pub fn window_length(&self) -> SimDuration {
-        self.window.1.since(self.window.0)
+        self.window.1.since(self.window.0).max(SimDuration::from_ns(1))
     }
 
     /// How many messages a consumer works on at the same time.

@@ -43,9 +43,7 @@ pub use config::{
 pub use gauge::Moments;
 pub use judge::{Habits, Heard, Judge, Verdict};
 pub use measure::{BRIEF, METRICS};
-pub use testbed::{
-    Estimate, Outcome, Setup, check, directory, estimate, fault_lines, simulate, trace,
-};
+pub use testbed::{Estimate, Outcome, Setup, VARIANT, check, directory, estimate, simulate, trace};
 pub use work::Work;
 
 /// Every queue of this crate.
@@ -274,7 +272,7 @@ pub struct Entry {
     /// Tells all that is wrong with a choice in an experiment.
     pub check: fn(&Choice, &QueuesConfig, &mut Problems),
     /// Runs the choice, and keeps all that was heard where the last is true.
-    pub simulate: fn(&Choice, &Setup, Seed, bool) -> Option<Outcome>,
+    pub simulate: fn(&Choice, Setup<'_>, Seed, bool) -> Option<Outcome>,
     /// The JSON Schema of its parameters.
     pub params_schema: fn() -> Json,
 }

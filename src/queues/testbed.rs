@@ -30,12 +30,12 @@ use super::work::Work;
 use super::{CATALOGUE, Indication, Item, Nature, Part, QueueProtocol, Request, Scene, Serial};
 
 /// Everything that decides a run but variant and seed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Setup {
+#[derive(Clone, Copy, Debug)]
+pub struct Setup<'a> {
     /// What the scenario says of the experiment.
-    pub config: QueuesConfig,
+    pub config: &'a QueuesConfig,
     /// What it says of the world around it.
-    pub surroundings: Surroundings,
+    pub around: &'a Surroundings,
 }
 
 /// What a run will take.
@@ -67,18 +67,17 @@ pub fn directory(config: &QueuesConfig) -> Directory {
     directory
 }
 
-/// Tells all that is wrong with the variants of `setup`, and with the world around them.
-pub fn check(setup: &Setup, problems: &mut Problems) {
-    for choice in &setup.config.variants {
-        if let Some(entry) = choice.find("queue", CATALOGUE, problems) {
-            (entry.check)(choice, &setup.config, problems);
+/// Tells all that is wrong with the variants of `config`.
+pub fn check(config: &QueuesConfig, problems: &mut Problems) {
+    for choice in &config.variants {
+        if let Some(entry) = choice.find(VARIANT, CATALOGUE, problems) {
+            (entry.check)(choice, config, problems);
         }
     }
 }
 
-/// What running `choice` once will take; nothing where the choice is wrong.
-pub fn estimate(_choice: &Choice, setup: &Setup) -> Estimate {
-    let config = &setup.config;
+/// What a run of any variant will take.
+pub fn estimate(config: &QueuesConfig) -> Estimate {
     let horizon_s = config.horizon.as_secs_f64();
     let attempts = 1.0 + f64::from(config.producers.retry.retries);
     let rate = match &config.producers.load {
@@ -102,26 +101,15 @@ pub fn estimate(_choice: &Choice, setup: &Setup) -> Estimate {
     }
 }
 
-/// The faults that strike under `seed`, a line each.
-pub fn fault_lines(setup: &Setup, seed: Seed) -> Vec<String> {
-    let directory = directory(&setup.config);
-    let horizon = SimTime::ZERO + setup.config.horizon;
-    let plan = setup.surroundings.fault_plan(&directory, horizon, seed);
-    match plan {
-        Ok(plan) => plan.faults.iter().map(|fault| fault.label.clone()).collect(),
-        Err(why) => vec![why],
-    }
-}
-
 /// Runs `choice` on `setup` under `seed`; nothing where the choice is wrong.
-pub fn simulate(choice: &Choice, setup: &Setup, seed: Seed) -> Option<Outcome> {
-    let entry = choice.find("queue", CATALOGUE, &mut Problems::default())?;
+pub fn simulate(choice: &Choice, setup: Setup<'_>, seed: Seed) -> Option<Outcome> {
+    let entry = choice.find(VARIANT, CATALOGUE, &mut Problems::default())?;
     (entry.simulate)(choice, setup, seed, false)
 }
 
 /// As [`simulate`], and the judge keeps all that it hears: for short runs that are to be explained.
-pub fn trace(choice: &Choice, setup: &Setup, seed: Seed) -> Option<Outcome> {
-    let entry = choice.find("queue", CATALOGUE, &mut Problems::default())?;
+pub fn trace(choice: &Choice, setup: Setup<'_>, seed: Seed) -> Option<Outcome> {
+    let entry = choice.find(VARIANT, CATALOGUE, &mut Problems::default())?;
     (entry.simulate)(choice, setup, seed, true)
 }
 
@@ -129,11 +117,11 @@ pub fn trace(choice: &Choice, setup: &Setup, seed: Seed) -> Option<Outcome> {
 pub(super) fn simulate_with<P: QueueProtocol>(
     params: &P::Params,
     choice: &Choice,
-    setup: &Setup,
+    setup: Setup<'_>,
     seed: Seed,
     keeps_history: bool,
 ) -> Outcome {
-    let config = &setup.config;
+    let config = setup.config;
     let directory = directory(config);
     let scene = Scene::new(config, &directory, seed);
     let roles = scene.parts().map(|part| P::role(params, part, &scene)).collect();
@@ -143,14 +131,14 @@ pub(super) fn simulate_with<P: QueueProtocol>(
         .collect();
     let horizon = SimTime::ZERO + config.horizon;
     // Where the plan would be too long, the run would have been refused when it was read.
-    let faults = setup.surroundings.fault_plan(&directory, horizon, seed).unwrap_or_default();
+    let faults = setup.around.fault_plan(&directory, horizon, seed).unwrap_or_default();
     let mut testbed = Testbed::new(setup, &directory, &scene, &faults, seed);
     if keeps_history {
         testbed.judge.keep_history();
     }
     let cluster = ClusterSetup {
         directory: &directory,
-        network: &setup.surroundings.network,
+        network: &setup.around.network,
         sync: &config.sync,
         stations,
         faults,
@@ -260,13 +248,13 @@ pub(super) enum Event {
 
 impl<'a> Testbed<'a> {
     fn new(
-        setup: &'a Setup,
+        setup: Setup<'a>,
         directory: &Directory,
         scene: &Scene,
         faults: &FaultPlan,
         seed: Seed,
     ) -> Self {
-        let config = &setup.config;
+        let config = setup.config;
         let load_ends = SimTime::ZERO + config.horizon;
         let span = config.horizon + config.drain;
         let count = config.producers.count;
@@ -290,7 +278,7 @@ impl<'a> Testbed<'a> {
             callers_retry: 0 < config.producers.retry.retries,
             idempotent: config.consumers.idempotent,
         };
-        let window = (SimTime::ZERO + setup.surroundings.warm_up, load_ends);
+        let window = (SimTime::ZERO + setup.around.warm_up, load_ends);
         Self {
             config,
             load_ends,
@@ -592,6 +580,9 @@ fn pick(chances: impl Iterator<Item = f64>, rng: &mut Rng) -> Option<usize> {
     }
     None
 }
+
+/// What messages call a variant.
+pub const VARIANT: &str = "queue";
 
 /// How long before an outage a queue shows what is usual.
 const BEFORE_OUTAGE: SimDuration = SimDuration::from_secs(60);

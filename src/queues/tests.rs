@@ -7,29 +7,29 @@ use crate::queues::{Indication, Outcome, QueuesConfig, Setup, Verdict, check, tr
 
 /// Runs the first variant of `experiment` with `world` (`network`, `fault`) around it.
 pub(super) fn play(experiment: &str, world: &str) -> Outcome {
-    let setup = setup(experiment, world);
-    trace(&setup.config.variants[0], &setup, Seed(1)).expect("the choice was checked")
+    let (config, around) = read(experiment, world);
+    let setup = Setup { config: &config, around: &around };
+    trace(&config.variants[0], setup, Seed(1)).expect("the choice was checked")
 }
 
-pub(super) fn setup(experiment: &str, world: &str) -> Setup {
+fn read(experiment: &str, world: &str) -> (QueuesConfig, Surroundings) {
     let mut problems = Problems::default();
     let value = Value::parse(experiment, 0, &mut problems);
     let config = QueuesConfig::read(&value, &mut problems);
     let value = Value::parse(world, 0, &mut problems);
     let ValueKind::Table(table) = &value.kind else { unreachable!("a file is a table") };
-    let mut surroundings = Surroundings::default();
+    let mut around = Surroundings::default();
     if let Some(network) = table.get("network") {
-        surroundings.network = Config::read(network, &mut problems).unwrap_or_default();
+        around.network = Config::read(network, &mut problems).unwrap_or_default();
     }
     if let Some(faults) = table.get("fault") {
-        surroundings.faults = Vec::read(faults, &mut problems).unwrap_or_default();
+        around.faults = Vec::read(faults, &mut problems).unwrap_or_default();
     }
-    let setup = config.map(|config| Setup { config, surroundings });
-    if let Some(setup) = &setup {
-        check(setup, &mut problems);
+    if let Some(config) = &config {
+        check(config, &mut problems);
     }
     assert!(problems.is_empty(), "{:?}", problems.into_sorted());
-    setup.expect("it was read without a problem")
+    (config.expect("it was read without a problem"), around)
 }
 
 /// What `node` received, in its order: `4 5 6 7 0R 1R`.
