@@ -985,13 +985,7 @@ impl Publisher {
         }
         self.heart.hear();
         match frame.body {
-            Body::OpenOk => {
-                if self.link.opened(frame.epoch, via, ctx) {
-                    self.next_seq = 1;
-                    self.is_blocked = false;
-                    self.send_queue(ctx);
-                }
-            }
+            Body::OpenOk => self.opened(frame.epoch, via, ctx),
             Body::Confirm { seq, multiple } => {
                 let first = if multiple { 0 } else { seq };
                 let seqs: Vec<u64> =
@@ -1011,6 +1005,14 @@ impl Publisher {
                 self.send_queue(ctx);
             }
             _ => (),
+        }
+    }
+
+    fn opened<N: Speaker>(&mut self, epoch: u32, via: Connection, ctx: &mut Context<'_, N>) {
+        if self.link.opened(epoch, via, ctx) {
+            self.next_seq = 1;
+            self.is_blocked = false;
+            self.send_queue(ctx);
         }
     }
 

@@ -239,12 +239,7 @@ impl Consumer {
         }
         self.heart.hear();
         match frame.body {
-            Body::OpenOk => {
-                if self.link.opened(frame.epoch, via, ctx) && !self.is_stopping {
-                    let (prefetch, auto_ack) = (self.params.prefetch, self.params.auto_ack);
-                    self.say(Body::Consume { prefetch, auto_ack }, ctx);
-                }
-            }
+            Body::OpenOk => self.opened(frame.epoch, via, ctx),
             Body::Deliver { tag, item, is_redelivered, times } => {
                 ctx.indicate(Indication::Received { serial: item.serial, is_redelivered });
                 let handle = Handle { epoch: frame.epoch, tag };
@@ -256,6 +251,13 @@ impl Consumer {
                 self.lost(ctx);
             }
             _ => (),
+        }
+    }
+
+    fn opened<N: Speaker>(&mut self, epoch: u32, via: Connection, ctx: &mut Context<'_, N>) {
+        if self.link.opened(epoch, via, ctx) && !self.is_stopping {
+            let (prefetch, auto_ack) = (self.params.prefetch, self.params.auto_ack);
+            self.say(Body::Consume { prefetch, auto_ack }, ctx);
         }
     }
 

@@ -302,14 +302,7 @@ impl RabbitWorker {
         }
         self.heart.hear();
         match frame.body {
-            Body::OpenOk => {
-                if self.link.opened(frame.epoch, via, ctx) && !self.worker.is_stopping() {
-                    self.next_seq = 1;
-                    let prefetch = self.worker.begin_channel();
-                    self.say(Body::Consume { prefetch, auto_ack: false }, ctx);
-                    self.send_outgoing(ctx);
-                }
-            }
+            Body::OpenOk => self.opened(frame.epoch, via, ctx),
             Body::Deliver { tag, item, is_redelivered, times } => {
                 ctx.indicate(Indication::Received { serial: item.serial, is_redelivered });
                 let handle = Handle { epoch: frame.epoch, tag };
@@ -320,6 +313,15 @@ impl RabbitWorker {
                 self.lost(ctx);
             }
             _ => (),
+        }
+    }
+
+    fn opened<N: Speaker>(&mut self, epoch: u32, via: Connection, ctx: &mut Context<'_, N>) {
+        if self.link.opened(epoch, via, ctx) && !self.worker.is_stopping() {
+            self.next_seq = 1;
+            let prefetch = self.worker.begin_channel();
+            self.say(Body::Consume { prefetch, auto_ack: false }, ctx);
+            self.send_outgoing(ctx);
         }
     }
 

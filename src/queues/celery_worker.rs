@@ -47,6 +47,7 @@ config! {
 
 /// The settings of a worker.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "they are Celery's own settings")]
 pub(super) struct WorkerRules {
     pub(super) version: CeleryVersion,
     pub(super) acks_late: bool,

@@ -68,6 +68,7 @@ pub struct Heard {
 
 /// What the judge knows of one message.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Life {
     intended: SimTime,
     key: u64,

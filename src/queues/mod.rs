@@ -229,7 +229,10 @@ pub trait QueueProtocol:
     /// The role of the node that plays `part` in `scene`.
     fn role(params: &Self::Params, part: Part, scene: &Scene) -> Self::Role;
 
-    /// Tells all that is wrong with parameters in an experiment.
+    /// Whether parameters and experiment go together.
+    ///
+    /// # Errors
+    /// In a sentence, where they do not.
     fn fits(params: &Self::Params, config: &QueuesConfig) -> Result<(), String> {
         let _ = (params, config);
         Ok(())

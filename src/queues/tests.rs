@@ -61,10 +61,10 @@ fn forty(variant: &str, world: &str) -> Outcome {
 fn without_faults_nothing_is_lost_and_nothing_comes_twice() {
     for variant in [
         r#""amqp_classic""#,
-        r#"{ amqp_classic = { auto_ack = true, persistent = false, confirms = false } }"#,
+        r"{ amqp_classic = { auto_ack = true, persistent = false, confirms = false } }",
         r#"{ amqp_classic = { prefetch = 1, version = "3.12" } }"#,
         r#""celery""#,
-        r#"{ celery = { acks_late = true, confirm_publish = true } }"#,
+        r"{ celery = { acks_late = true, confirm_publish = true } }",
     ] {
         let outcome = forty(variant, "");
         let verdict = outcome.verdict;
@@ -131,7 +131,7 @@ fn celery_loses_exactly_the_running_task_of_a_worker_that_is_killed() {
 
 #[test]
 fn late_acknowledgement_alone_still_loses_to_a_killed_child() {
-    let late = r#"{ celery = { acks_late = true } }"#;
+    let late = r"{ celery = { acks_late = true } }";
     let child = forty(late, KILL_CHILD);
     assert_eq!((child.verdict.lost(), child.verdict.done), (1, 39));
     let main = forty(late, KILL_MAIN);
@@ -141,7 +141,7 @@ fn late_acknowledgement_alone_still_loses_to_a_killed_child() {
 
 #[test]
 fn late_acknowledgement_with_reject_on_worker_lost_loses_nothing() {
-    let both = r#"{ celery = { acks_late = true, reject_on_worker_lost = true } }"#;
+    let both = r"{ celery = { acks_late = true, reject_on_worker_lost = true } }";
     for fault in [KILL_CHILD, KILL_MAIN] {
         let verdict = forty(both, fault).verdict;
         assert_eq!((verdict.lost(), verdict.duplicate_effects, verdict.done), (0, 0, 40));
@@ -160,9 +160,7 @@ fn a_warm_shutdown_finishes_what_runs_and_gives_the_rest_back() {
 #[test]
 fn an_effect_whose_acknowledgement_was_not_sent_is_repeated() {
     let fault = r#"fault = [{ on = { node = "consumer-1", point = "done" }, crash_process = { target = "consumer-1" } }]"#;
-    for variant in
-        [r#"{ amqp_classic = { prefetch = 1 } }"#, r#"{ celery = { acks_late = true } }"#]
-    {
+    for variant in [r"{ amqp_classic = { prefetch = 1 } }", r"{ celery = { acks_late = true } }"] {
         let verdict = forty(variant, fault).verdict;
         assert_eq!((verdict.lost(), verdict.duplicate_effects), (0, 1), "{variant}");
     }
@@ -170,7 +168,7 @@ fn an_effect_whose_acknowledgement_was_not_sent_is_repeated() {
 
 #[test]
 fn what_was_sent_with_automatic_acknowledgement_dies_with_its_consumer() {
-    let variant = r#"{ amqp_classic = { auto_ack = true } }"#;
+    let variant = r"{ amqp_classic = { auto_ack = true } }";
     let outcome = forty(variant, KILL_MAIN);
     // r1: those in its buffer and the one in service.
     let received = received(&outcome, 2).split(' ').count() as u64;
