@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod experiments;
 pub mod kernel;
+pub mod locks;
 pub mod model;
 pub mod queues;
 pub mod record;

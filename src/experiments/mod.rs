@@ -7,6 +7,7 @@
 //!
 //! A wing joins the house by its row in [`WINGS`].
 
+mod locks;
 mod queues;
 mod rings;
 mod wing;
@@ -27,7 +28,8 @@ use crate::record::{Ending, Record, Subject};
 pub use wing::{Laid, Listing, Wing};
 
 /// All wings, in the order in which reports have them.
-pub const WINGS: &[Wing] = &[Wing::of::<rings::Rings>(), Wing::of::<queues::Queues>()];
+pub const WINGS: &[Wing] =
+    &[Wing::of::<rings::Rings>(), Wing::of::<locks::Locks>(), Wing::of::<queues::Queues>()];
 
 /// One wing put to work: variants, a set-up and the world around it.
 pub trait Experiment: Debug + Send + Sync {
