@@ -103,6 +103,8 @@ pub(super) struct Window {
 pub(super) struct Seen {
     pub(super) windows: Vec<Window>,
     pub(super) latency: Distribution,
+    /// Of what was answered while a copy was missing.
+    pub(super) latency_copying: Distribution,
     pub(super) requests: u64,
     pub(super) answered: u64,
     pub(super) in_time: u64,
@@ -129,7 +131,12 @@ pub(super) struct Seen {
     pub(super) copying_since: Option<SimTime>,
     pub(super) copy_time: SimDuration,
     pub(super) decisions: Vec<Decision>,
-    pub(super) members_at_end: u64,
+    /// An administrator's changes, with what reports call them.
+    pub(super) changes: Vec<(SimTime, String)>,
+    /// The nodes that ever were members.
+    pub(super) members: BTreeSet<NodeId>,
+    /// When copies of keys were found nowhere for the first time.
+    pub(super) first_lost: Option<SimTime>,
     /// When each node turned a request away for the first time.
     pub(super) shed: Vec<Option<SimTime>>,
     pub(super) deaths: Vec<(SimTime, NodeId)>,
@@ -160,7 +167,7 @@ impl Judge {
         let seen = Seen {
             served: vec![0; peer_count],
             shed: vec![None; peer_count],
-            members_at_end: plan.world.first.members().len() as u64,
+            members: plan.world.first.members().iter().copied().collect(),
             ..Seen::default()
         };
         Self {
@@ -186,6 +193,7 @@ impl Judge {
         if let Some(since) = self.seen.copying_since {
             self.seen.copy_time += now.since(since);
         }
+        self.seen.changes = self.plan.changes;
         self.seen
     }
 
@@ -227,6 +235,9 @@ impl Judge {
                 if is_measured {
                     self.seen.answered += 1;
                     self.seen.latency.add(took.as_ns());
+                    if self.seen.copying_since.is_some() {
+                        self.seen.latency_copying.add(took.as_ns());
+                    }
                     let is_in_time = self.plan.deadline.is_none_or(|deadline| took <= deadline);
                     self.seen.in_time += u64::from(is_in_time);
                 }
@@ -270,7 +281,9 @@ impl Judge {
         let mut window = std::mem::take(&mut self.current);
         window.busiest = self.served_in_window.iter().copied().max().unwrap_or(0).into();
         window.served = self.served_in_window.iter().map(|&count| u64::from(count)).sum();
-        window.members = self.view.members().len() as u64;
+        // A node that is no member any more may still be asked.
+        let at_work = self.served_in_window.iter().filter(|&&count| 0 < count).count();
+        window.members = self.view.members().len().max(at_work) as u64;
         if 0 < self.latency_in_window.count() {
             window.latency_p99 = self.latency_in_window.quantile(0.99);
             self.latency_in_window = Distribution::new();
@@ -327,7 +340,7 @@ impl Judge {
         };
         let number = self.seen.decisions.iter().filter(alike).count() + 1;
         let label = if number == 1 { base } else { format!("{base} #{number}") };
-        self.seen.members_at_end = view.members().len() as u64;
+        self.seen.members.extend(view.members());
         self.seen.decisions.push(Decision {
             at: now,
             label,
@@ -422,7 +435,10 @@ impl Workload<Part> for Judge {
                     latest.copied_bytes += bytes;
                 }
             }
-            Told::Lost => self.seen.lost_keys += 1,
+            Told::Lost => {
+                self.seen.lost_keys += 1;
+                self.seen.first_lost.get_or_insert(now);
+            }
             Told::Decided(view, cause) => self.decided(view, cause, now),
             Told::BuiltAnew(why) => {
                 if !self.seen.built_anew.contains(&why) {

@@ -86,7 +86,7 @@ pub const PICTURES: &[Picture] = &[
 
 metrics! {
     LATENCY = "latency", "latency", Nanoseconds, Lower:
-        "From the instant at which a client was given a request (under an open load: whatever the state of the system) to its answer, over the measured requests that were answered. With retries, the whole of it.";
+        "From the instant at which a client was given a request (under an open load: whatever the state of the system) to its answer, over the measured requests that were answered. With retries, the whole of it. At \"copying\": of those that were answered while a node lacked a copy.";
     LATENCY_COURSE = "latency_course", "latency p99 by window", Nanoseconds, Lower:
         "The 99th percentile of the latency of the requests that were answered in the window; 0 where there is none.";
     REQUESTS = "requests", "requests", Count, Neither:
@@ -116,7 +116,7 @@ metrics! {
     ORIGIN_FETCHES = "origin_fetches", "fetches from the origin", Count, Lower:
         "Fetches that nodes sent to the origin after the warm-up.";
     LOAD_SKEW = "load_skew", "load, max/mean", Ratio, Lower:
-        "The requests that the busiest node worked on, by the mean over the members: all from the end of the warm-up to the horizon, and the members at the horizon. Over time: in a window, and the members at its end; 1 where there is no request.";
+        "The requests that the busiest node worked on, by the mean over the members: of all after the warm-up, and the nodes that were members at any time. Over time: in a window, and the members at its end, or the nodes that worked in it where those are more; 1 where there is no request.";
     NODE_LOAD = "node_load", "requests by node", Share, Neither:
         "The node's share of the requests that nodes worked on after the warm-up.";
     WORK = "work", "requests worked on per request", Ratio, Lower:
@@ -158,7 +158,7 @@ metrics! {
     SHED_NODES = "shed_nodes", "nodes that shed", Count, Lower:
         "Nodes that turned a request away because their queue was full, at any time.";
     DEAD_NODES = "dead_nodes", "deaths by overload", Count, Lower:
-        "How often a node's process died because it had turned requests away for too long.";
+        "How often a node's process died because it had turned requests away for too long. Measured where nodes do.";
     CASCADE = "cascade", "nodes that followed", Count, Lower:
-        "Nodes that, after the first node went down for whatever reason, began to turn requests away or died of overload; without that first node. 0 where none goes down.";
+        "Nodes that, after the first node went down for whatever reason, began to turn requests away or died of overload; without that first node. 0 where none goes down. Measured where queues are bounded or nodes die of their load.";
 }

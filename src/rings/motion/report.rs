@@ -40,6 +40,13 @@ pub(super) fn record(
         }
         RunEnd::TimeCap => Ending::Incomplete("the time cap was reached".into()),
     };
+    let mut faults = faults;
+    faults.extend(seen.changes.iter().map(|(at, label)| FaultSpan {
+        label: label.clone(),
+        from: *at,
+        until: *at,
+    }));
+    faults.sort_by_key(|fault| fault.from);
     let mut story = Story {
         motion,
         directory,
@@ -48,10 +55,15 @@ pub(super) fn record(
         findings: Vec::new(),
     };
     story.totals(&seen);
-    story.hits(&seen, &faults);
+    story.hits(&seen, faults.first().map(|fault| fault.from));
     story.decisions(&seen);
     story.cascade(&seen);
-    let Story { measures, findings, .. } = story;
+    let Story { measures, mut findings, .. } = story;
+    findings.sort_by_key(|(at, _)| *at);
+    let findings = findings
+        .into_iter()
+        .map(|(at, what)| format!("at {}: {what}", at.since(SimTime::ZERO)))
+        .chain(seen.built_anew.iter().map(|why| format!("placement built anew: {why}")));
     Record {
         subject: Subject::Rings,
         variant: choice.label(),
@@ -60,9 +72,9 @@ pub(super) fn record(
         measures,
         curves: curves(motion, &seen),
         profiles: vec![node_load(directory, &seen)],
-        samples: vec![Sample { metric: &LATENCY, at: String::new(), distribution: seen.latency }],
+        findings: findings.collect(),
+        samples: samples(seen),
         faults,
-        findings,
         ending,
         event_count: run.event_count,
         fingerprint: run.fingerprint,
@@ -75,7 +87,7 @@ struct Story<'a> {
     directory: &'a Directory,
     warm_up: SimDuration,
     measures: Vec<Measure>,
-    findings: Vec<String>,
+    findings: Vec<(SimTime, String)>,
 }
 
 impl Story<'_> {
@@ -88,12 +100,8 @@ impl Story<'_> {
         self.measures.push(Measure { metric, at: at.to_owned(), value });
     }
 
-    fn find(&mut self, at: SimTime, what: &str) {
-        self.findings.push(format!("at {}: {what}", at.since(SimTime::ZERO)));
-    }
-
-    fn name(&self, node: NodeId) -> &str {
-        self.directory.name(node)
+    fn find(&mut self, at: SimTime, what: String) {
+        self.findings.push((at, what));
     }
 
     fn totals(&mut self, seen: &Seen) {
@@ -102,7 +110,7 @@ impl Story<'_> {
         let availability = if ended == 0 { 1.0 } else { share(seen.answered, ended) };
         let served: u64 = seen.served.iter().sum();
         let busiest = seen.served.iter().copied().max().unwrap_or(0);
-        let skew = skew(busiest, served, seen.members_at_end);
+        let skew = skew(busiest, served, seen.members.len() as u64);
         let accounted = ended + seen.censored;
         let counts = [
             (&REQUESTS, seen.requests),
@@ -136,11 +144,15 @@ impl Story<'_> {
                 }
                 self.add(&COPY_TIME, seen.copy_time.as_ns() as f64);
                 self.add(&LOST_KEYS, seen.lost_keys as f64);
+                if let Some(at) = seen.first_lost {
+                    self.find(at, format!("the first of {} copies found nowhere", seen.lost_keys));
+                }
             }
         }
     }
 
-    fn hits(&mut self, seen: &Seen, faults: &[FaultSpan]) {
+    /// `first` is when the first fault struck, or the first change was ordered.
+    fn hits(&mut self, seen: &Seen, first: Option<SimTime>) {
         if let Holding::Store(_) = self.motion.node {
             return;
         }
@@ -148,10 +160,7 @@ impl Story<'_> {
         if 0 < reads {
             self.add(&HIT_RATIO, share(seen.hits, reads));
         }
-        let changes = self.motion.changes.iter().map(|change| SimTime::ZERO + change.at);
-        let Some(first) = faults.iter().map(|fault| fault.from).chain(changes).min() else {
-            return;
-        };
+        let Some(first) = first else { return };
         let step = self.motion.window.as_ns();
         let whole_before = (first.as_ns() / step) as usize;
         let from = self.warm_up.as_ns().div_ceil(step) as usize;
@@ -173,57 +182,75 @@ impl Story<'_> {
         if NOTICEABLE < usual - lowest {
             let (from, to) = (percent(usual), percent(lowest));
             let at = SimTime::from_ns(lowest_at as u64 * step);
-            self.find(at, &format!("the hit ratio is down from {from} to {to}"));
+            self.find(at, format!("the hit ratio is down from {from} to {to}"));
         }
     }
 
     fn decisions(&mut self, seen: &Seen) {
-        for (number, decision) in seen.decisions.iter().enumerate() {
+        let copies = (seen.copy_count as f64).max(1.0);
+        for decision in &seen.decisions {
             let at = decision.label.as_str();
             if let Holding::Store(_) = &self.motion.node {
-                let copies = seen.copy_count as f64;
-                self.add_at(&CHANGE_MOVED, at, decision.moved as f64 / copies.max(1.0));
+                self.add_at(&CHANGE_MOVED, at, decision.moved as f64 / copies);
                 self.add_at(&CHANGE_BYTES, at, decision.copied_bytes as f64);
                 if let Some(done) = decision.done {
                     self.add_at(&CHANGE_TIME, at, done.since(decision.at).as_ns() as f64);
                 }
             }
-            if number < FINDINGS_MAX {
-                let why = match decision.cause {
-                    Cause::Change(_) => format!("\"{at}\" is ordered"),
-                    Cause::Down(node) => format!("{} is held for dead", self.name(node)),
-                    Cause::Up(node) => format!("{} is back", self.name(node)),
-                };
-                let members = decision.member_count;
-                self.find(decision.at, &format!("{why}: {members} members"));
-            }
         }
-        for reason in &seen.built_anew {
-            self.findings.push(format!("placement built anew: {reason}"));
+        let down = seen.decisions.iter().filter_map(|decision| match decision.cause {
+            Cause::Down(node) => Some((decision, node)),
+            Cause::Up(_) | Cause::Change(_) => None,
+        });
+        for (decision, node) in down.take(FINDINGS_MAX) {
+            let (name, members) = (self.directory.name(node), decision.member_count);
+            self.find(decision.at, format!("{name} is held for dead: {members} members"));
         }
     }
 
     fn cascade(&mut self, seen: &Seen) {
         let shed = seen.shed.iter().flatten().count();
         self.add(&SHED_NODES, shed as f64);
-        self.add(&DEAD_NODES, seen.deaths.len() as f64);
-        let Some((first_at, first)) = seen.first_down else {
-            self.add(&CASCADE, 0.0);
+        if self.motion.overload.is_some() {
+            self.add(&DEAD_NODES, seen.deaths.len() as f64);
+        }
+        for &(at, node) in seen.deaths.iter().take(FINDINGS_MAX) {
+            self.find(at, format!("{} dies of its load", self.directory.name(node)));
+        }
+        if self.motion.overload.is_none() && QUEUE_WIDE <= self.motion.station.queue {
             return;
-        };
-        let follows = |number: usize| {
+        }
+        let follows = |number: usize, (first_at, first): (SimTime, NodeId)| {
             let node = NodeId(number as u32);
             let sheds = seen.shed[number].is_some_and(|at| first_at <= at);
             let dies = seen.deaths.iter().any(|&(_, dead)| dead == node);
             node != first && (sheds || dies)
         };
-        let followers = (0..seen.shed.len()).filter(|&number| follows(number)).count();
-        self.add(&CASCADE, followers as f64);
-        for &(at, node) in seen.deaths.iter().take(FINDINGS_MAX) {
-            let what = format!("{} dies of its load", self.name(node));
-            self.find(at, &what);
+        let followers: Vec<usize> = match seen.first_down {
+            Some(first) => (0..seen.shed.len()).filter(|&n| follows(n, first)).collect(),
+            None => Vec::new(),
+        };
+        self.add(&CASCADE, followers.len() as f64);
+        if let (Some((_, first)), Some(at)) =
+            (seen.first_down, followers.iter().filter_map(|&number| seen.shed[number]).min())
+        {
+            let names = followers.iter().take(FINDINGS_MAX);
+            let names: Vec<&str> =
+                names.map(|&number| self.directory.name(NodeId(number as u32))).collect();
+            let (count, first) = (followers.len(), self.directory.name(first));
+            let names = names.join(", ");
+            self.find(at, format!("{first} is down, and {count} more have too much: {names}"));
         }
     }
+}
+
+fn samples(seen: Seen) -> Vec<Sample> {
+    let sample = |at: &str, distribution| Sample { metric: &LATENCY, at: at.into(), distribution };
+    let mut samples = vec![sample("", seen.latency)];
+    if 0 < seen.latency_copying.count() {
+        samples.push(sample("copying", seen.latency_copying));
+    }
+    samples
 }
 
 fn node_load(directory: &Directory, seen: &Seen) -> Profile {
@@ -293,5 +320,7 @@ fn percent(share: f64) -> String {
 
 /// A hit ratio that is lower by less is as good as before.
 const NOTICEABLE: f64 = 0.02;
+/// A queue of this length is as good as one without a bound.
+const QUEUE_WIDE: u32 = 1_000_000;
 /// No more sentences of a kind are told than this.
 const FINDINGS_MAX: usize = 5;
