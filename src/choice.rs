@@ -1,11 +1,12 @@
 //! A named variant and its parameters, as a scenario writes them: `"jump"`, or
-//! `{ ring = { virtual_nodes = 160 } }`; and what a catalogue says of its variants.
+//! `{ ring = { virtual_nodes = 160 } }`, or `{ ring = { virtual_nodes = 160 }, as = "ring-160" }`;
+//! and what a catalogue says of its variants.
 
 use std::fmt::Write as _;
 
 use serde_json::{Value as Json, json};
 
-use crate::config::{Config, Place, Problems, Table, Value, ValueKind, unknown};
+use crate::config::{Config, Name, Place, Problems, Table, Value, ValueKind, unknown};
 
 /// What a variant says of itself: the one source of `list`, help, documentation and reports.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -37,6 +38,8 @@ pub struct Choice {
     pub place: Place,
     /// Its parameters: always a table.
     pub params: Value,
+    /// What reports are to call it, where the scenario says so (`as`).
+    pub alias: Option<Name>,
 }
 
 impl Choice {
@@ -44,7 +47,7 @@ impl Choice {
     pub fn named(name: &str) -> Self {
         let place = Place::default();
         let params = Value { kind: ValueKind::Table(Table::default()), place };
-        Self { name: name.to_owned(), place, params }
+        Self { name: name.to_owned(), place, params, alias: None }
     }
 
     /// Reads its parameters.
@@ -67,8 +70,11 @@ impl Choice {
         found
     }
 
-    /// How reports call it: `ring`, or `ring{virtual_nodes=160}`.
+    /// How reports call it: `ring`, or `ring{virtual_nodes=160}`, or as the scenario says.
     pub fn label(&self) -> String {
+        if let Some(alias) = &self.alias {
+            return alias.to_string();
+        }
         let ValueKind::Table(table) = &self.params.kind else { return self.name.clone() };
         if table.entries.is_empty() {
             return self.name.clone();
@@ -87,20 +93,30 @@ impl Config for Choice {
     fn read(value: &Value, problems: &mut Problems) -> Option<Self> {
         match &value.kind {
             ValueKind::Text(name) => Some(Self { place: value.place, ..Self::named(name) }),
-            ValueKind::Table(table) => match table.entries.as_slice() {
-                [entry] if matches!(entry.value.kind, ValueKind::Table(_)) => Some(Self {
-                    name: entry.key.clone(),
-                    place: entry.key_place,
-                    params: entry.value.clone(),
-                }),
-                _ => wrong(value, problems),
-            },
+            ValueKind::Table(table) => {
+                let alias = match table.get("as") {
+                    Some(alias) => Some(Name::read(alias, problems)?),
+                    None => None,
+                };
+                let mut variants = table.entries.iter().filter(|entry| entry.key != "as");
+                match (variants.next(), variants.next()) {
+                    (Some(entry), None) if matches!(entry.value.kind, ValueKind::Table(_)) => {
+                        Some(Self {
+                            name: entry.key.clone(),
+                            place: entry.key_place,
+                            params: entry.value.clone(),
+                            alias,
+                        })
+                    }
+                    _ => wrong(value, problems),
+                }
+            }
             _ => wrong(value, problems),
         }
     }
 
     fn schema() -> Json {
-        json!({ "description": "a variant's name, or one table of that name with its parameters" })
+        json!({ "description": "a variant's name, or a table of that name with its parameters, and under `as` what reports are to call it" })
     }
 
     fn write(&self) -> Json {
@@ -110,6 +126,10 @@ impl Config for Choice {
 
 fn wrong(value: &Value, problems: &mut Problems) -> Option<Choice> {
     let message = format!("found {}, expected a variant's name", value.describe());
-    problems.add_with_help(value.place, message, "write \"name\" or { name = { ... } }");
+    problems.add_with_help(
+        value.place,
+        message,
+        "write \"name\" or { name = { ... } } or { name = { ... }, as = \"label\" }",
+    );
     None
 }

@@ -363,8 +363,10 @@ impl Files for Disk {
             Ok(about) if about.is_dir() => Ok(Some(Kind::Folder)),
             Ok(about) if about.is_file() => Ok(Some(Kind::File)),
             Ok(_) => Ok(Some(Kind::Other)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(None),
+                _ => Err(error),
+            },
         }
     }
 

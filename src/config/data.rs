@@ -45,7 +45,7 @@ impl DataFile {
     /// An empty file, or one without rows, is a mistake.
     pub fn rows(&self, columns: &[&str], problems: &mut Problems) -> Option<Vec<Row>> {
         let before = problems.len();
-        let mut reader = csv::Reader::from_reader(self.text.as_bytes());
+        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(self.text.as_bytes());
         let header = match reader.headers() {
             Ok(header) => header.clone(),
             Err(error) => {
@@ -71,23 +71,28 @@ impl DataFile {
         }
         let mut rows = Vec::new();
         for record in reader.records() {
-            match record {
-                Ok(record) => rows.push(Row {
-                    fields: indices.iter().map(|&index| record[index].to_owned()).collect(),
-                    place: self.line_at(record.position().map_or(0, csv::Position::byte)),
-                }),
+            let record = match record {
+                Ok(record) => record,
                 Err(error) => {
-                    let at = self.line_at(error.position().map_or(0, csv::Position::byte));
-                    let message = match error.kind() {
-                        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-                            format!("found {len} fields, expected {expected_len} as in the header")
-                        }
-                        _ => format!("not a line of CSV: {error}"),
-                    };
-                    problems.add(at, message);
+                    let at = error.position().map_or(0, csv::Position::byte);
+                    problems.add(self.line_at(at), format!("not a line of CSV: {error}"));
                     return None;
                 }
+            };
+            let place = self.line_at(record.position().map_or(0, csv::Position::byte));
+            if record.len() == header.len() {
+                let fields = indices.iter().map(|&index| record[index].to_owned()).collect();
+                rows.push(Row { fields, place });
+            } else {
+                let (found, expected) = (record.len(), header.len());
+                let fields = if found == 1 { "field" } else { "fields" };
+                let message =
+                    format!("found {found} {fields}, expected {expected} as in the header");
+                problems.add(place, message);
             }
+        }
+        if before < problems.len() {
+            return None;
         }
         if rows.is_empty() {
             problems.add(self.line_at(0), "found no rows, expected at least one below the header");
@@ -186,7 +191,7 @@ mod tests {
         for (text, message) in [
             ("", "the column `key` is missing, expected a header with `key`, `weight`"),
             ("key,weight\n", "found no rows, expected at least one below the header"),
-            ("key,weight\na,1\nb\n", "found 1 fields, expected 2 as in the header"),
+            ("key,weight\na,1\nb\n", "found 1 field, expected 2 as in the header"),
         ] {
             let mut problems = Problems::default();
             assert_eq!(file(text).rows(&["key", "weight"], &mut problems), None);

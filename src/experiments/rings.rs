@@ -131,7 +131,11 @@ fn listed_keys(table: &Value, problems: &mut Problems) -> Option<ListedKeys> {
     let ValueKind::Table(keys) = &fields.get("keys")?.kind else { return None };
     let file = DataFile::read(keys.get("file")?, problems)?;
     let rows = file.rows(&["key", "weight"], problems)?;
-    let weighted: Option<Vec<(String, f64)>> =
-        rows.iter().map(|row| Some((row.fields[0].clone(), row.number(1, problems)?))).collect();
-    ListedKeys::new(weighted?).map_err(|(index, why)| problems.add(rows[index].place, why)).ok()
+    // All rows are read before the first failure counts, so that each is told of.
+    let weights: Vec<Option<f64>> = rows.iter().map(|row| row.number(1, problems)).collect();
+    let weights: Option<Vec<f64>> = weights.into_iter().collect();
+    let weighted = rows.iter().zip(weights?).map(|(row, weight)| (row.fields[0].clone(), weight));
+    ListedKeys::new(weighted.collect())
+        .map_err(|(index, why)| problems.add(rows[index].place, why))
+        .ok()
 }

@@ -1,7 +1,7 @@
 //! A cluster: nodes joined by a network, struck by faults, put to work by a workload.
 //!
 //! The only place where outputs become events. What happens to a message between two nodes stands
-//! in [`transport`](super::transport); what a fault does, in [`strike`](super::strike).
+//! in `model/transport.rs`; what a fault does, in `model/strike.rs`.
 
 use std::collections::{BTreeMap, VecDeque};
 

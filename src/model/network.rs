@@ -1,7 +1,7 @@
 //! The network: how long a packet takes from one node to another, and whether it gets there.
 //!
 //! This file knows packets only. What a lost packet means, a late message on a connection or a
-//! lost one among datagrams, is for [`transport`](super::transport) to say.
+//! lost one among datagrams, is for `model/transport.rs` to say.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -67,7 +67,8 @@ pub trait Placement: fmt::Debug + Send + Sync {
     fn locate(&self, key: Key<'_>) -> MemberId;
 
     /// The members that hold the `count` copies of `key`: distinct, the owner first, into `out`,
-    /// which is emptied before. Where there are fewer members than copies, each holds one.
+    /// which is emptied before. Where there are fewer members than copies, each holds one; fewer
+    /// do where the algorithm gives up on finding more, as CRUSH does.
     ///
     /// # Errors
     /// Where the algorithm knows only one place for a key.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use crate::kernel::rng::Seed;
+use crate::kernel::time::SimDuration;
 use crate::record::statistics::{self, Estimate, Paired};
-use crate::record::{Better, Distribution, Ending, Metric, Record, Subject};
+use crate::record::{Better, Curve, Distribution, Ending, Metric, Record, Subject};
 
 /// Which number of a metric in one run.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -251,6 +252,26 @@ impl Group<'_> {
         self.runs.iter().filter_map(number).collect()
     }
 
+    /// How long the curves of `metric` at `at` take to settle, found on their average over the
+    /// runs. `None` where they never do, have different steps, or are too short to tell.
+    pub fn warm_up(&self, metric: &Metric, at: &str) -> Option<SimDuration> {
+        let curves: Vec<&Curve> = (self.runs.iter())
+            .filter_map(|run| {
+                run.curves.iter().find(|c| c.metric.name == metric.name && c.at == at)
+            })
+            .collect();
+        let step = curves.first()?.step;
+        if curves.iter().any(|curve| curve.step != step) {
+            return None;
+        }
+        let shortest = curves.iter().map(|curve| curve.values.len()).min()?;
+        let average = |index: usize| {
+            curves.iter().map(|curve| curve.values[index]).sum::<f64>() / curves.len() as f64
+        };
+        let averages: Vec<f64> = (0..shortest).map(average).collect();
+        Some(step.times(statistics::warm_up(&averages)? as u64))
+    }
+
     /// All values of `metric` at `at` of all runs, merged: for drawing, not for intervals.
     pub fn merged(&self, metric: &Metric, at: &str) -> Option<Distribution> {
         let mut merged: Option<Distribution> = None;
@@ -454,6 +475,37 @@ pub(crate) mod tests {
         let standings = rank(&[&worst, &one, &other]).unwrap();
         let shown: Vec<String> = standings.iter().map(Standing::to_string).collect();
         assert_eq!(shown, ["3", "1=", "1="]);
+    }
+
+    /// Each of the others is worse than the first with p = 0.049, which among three comparisons
+    /// is no evidence.
+    #[test]
+    fn among_many_comparisons_a_narrow_one_decides_nothing() {
+        let first = summary("first", &[1.0, 1.0, 1.0, 1.0]);
+        let second = summary("second", &[1.1, 1.3, 1.2, 1.5]);
+        let third = summary("third", &[1.5, 1.2, 1.3, 1.1]);
+        let alone = rank(&[&first, &second]).unwrap();
+        assert_eq!(alone.iter().map(|s| s.place).collect::<Vec<_>>(), [1, 2]);
+        let together = rank(&[&first, &second, &third]).unwrap();
+        assert_eq!(together.iter().map(|s| s.place).collect::<Vec<_>>(), [1, 1, 1]);
+    }
+
+    #[test]
+    fn the_warm_up_is_found_on_the_average_over_the_runs() {
+        let curve = |seed: u64, wobble: f64| {
+            let values = (0..100_u32).map(|i| {
+                let transient = if i < 20 { 20.0 - f64::from(i) } else { 0.0 };
+                transient + if i.is_multiple_of(2) { wobble } else { -wobble }
+            });
+            let (at, step) = (String::new(), SimDuration::from_ms(500));
+            let curve = Curve { metric: &WAIT, at, step, values: values.collect() };
+            Record { curves: vec![curve], ..record("token", seed) }
+        };
+        // The two runs' wobbles cancel.
+        let records = [curve(1, 50.0), curve(2, -50.0)];
+        let found = groups(&records)[0].warm_up(&WAIT, "").unwrap();
+        assert_eq!(found, SimDuration::from_secs(10));
+        assert_eq!(groups(&records)[0].warm_up(&SKEW, ""), None);
     }
 
     #[test]

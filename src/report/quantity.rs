@@ -165,8 +165,8 @@ fn decimals_that_count(value: f64, ceiling: usize) -> usize {
 }
 
 /// How many decimals a number deserves that is uncertain by `half_width`: two digits of the
-/// uncertainty where they begin with 1 to 3.5, one where they are more (the rule of the Particle
-/// Data Group, Review of Particle Physics, section 5.3).
+/// uncertainty where they are 10 to 35, one where they are more (the rule of the Particle Data
+/// Group, Review of Particle Physics, section 5.3).
 fn decimals_of_spread(half_width: f64) -> usize {
     let two = decimals(half_width, 2);
     let mut leading = half_width;
@@ -176,7 +176,7 @@ fn decimals_of_spread(half_width: f64) -> usize {
     while 100.0 <= leading {
         leading /= 10.0;
     }
-    if leading <= 35.4 || 95.0 <= leading { two } else { two.saturating_sub(1) }
+    if leading <= 35.4 { two } else { two.saturating_sub(1) }
 }
 
 /// The power of ten of the first digit of `value`, which is positive and finite.

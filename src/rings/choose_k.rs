@@ -56,7 +56,8 @@ impl ChooseK {
     /// [`RANKS_MAX`] ranks it goes on in the order of the buckets.
     fn rank(&self, key: Key<'_>, mut is_enough: impl FnMut(MemberId) -> bool) {
         let mut chosen = [0; RANKS_MAX];
-        for rank in 0..RANKS_MAX.min(self.members.len()) {
+        let ranks = RANKS_MAX.min(self.members.len());
+        for rank in 0..ranks {
             let next = self.next(key.hash, &chosen[..rank]);
             let place = chosen[..rank].partition_point(|&other| other < next);
             chosen.copy_within(place..rank, place + 1);
@@ -67,7 +68,7 @@ impl ChooseK {
             }
         }
         for (bucket, &member) in (0..).zip(&self.members) {
-            let is_new = member != DEAD && chosen.binary_search(&bucket).is_err();
+            let is_new = member != DEAD && chosen[..ranks].binary_search(&bucket).is_err();
             if is_new && is_enough(MemberId(member)) {
                 return;
             }

@@ -2,7 +2,7 @@
 //!
 //! [`CATALOGUE`] lists every variant. A new one is a file beside this one with its idea, its
 //! source and its cost on top, an `impl` of [`Ring`], its `mod` line and its row. `list`, help,
-//! documentation, the scenario reader and the laws in `tests/conformance.rs` read the catalogue.
+//! documentation, the scenario reader and the laws in `tests/ring_laws.rs` read the catalogue.
 //!
 //! [`measure`](measure::measure) is the wing's testbed: it needs no virtual time.
 

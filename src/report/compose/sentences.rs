@@ -102,32 +102,45 @@ impl Composer<'_> {
         (!parts.is_empty()).then(|| format!("{}{more} ({})", parts.join("; "), self.seeds()))
     }
 
+    /// "lost update: token in 9 of 10 seeds (77 in all); none with redlock in 10 schedules".
     fn how_often(&self, count: &Metric, what: &str) -> Option<String> {
-        let mut parts: Vec<String> = Vec::new();
+        let (mut hits, mut misses, mut schedules) = (Vec::new(), Vec::new(), 0);
         for group in &self.groups {
             let totals = group.totals(count);
             if totals.is_empty() {
                 continue;
             }
-            let seeds = totals.len();
+            schedules = totals.len();
             let hit = totals.iter().filter(|(_, total)| 0.0 < *total).count();
-            parts.push(if hit == 0 {
-                format!("{}: no {what} in {}", group.label(), counted(seeds, "schedule"))
-            } else {
-                let all: f64 = totals.iter().map(|(_, total)| total).sum();
-                let all = show(Unit::Count, all);
-                format!(
-                    "{}: {what} in {hit} of {} ({all} in all)",
-                    group.label(),
-                    counted(seeds, "seed")
-                )
-            });
+            if hit == 0 {
+                misses.push(group.label());
+                continue;
+            }
+            let all: f64 = totals.iter().map(|(_, total)| total).sum();
+            let (label, all) = (group.label(), show(Unit::Count, all));
+            let seeds = counted(schedules, "seed");
+            hits.push(format!("{label} in {hit} of {seeds} ({all} in all)"));
         }
-        (!parts.is_empty()).then(|| {
-            let more = more_than(NAMED_MAX, parts.len());
-            parts.truncate(NAMED_MAX);
-            format!("{}{more}", parts.join("; "))
-        })
+        let schedules = counted(schedules, "schedule");
+        match (hits.len(), misses.len()) {
+            (0, 0) => None,
+            (0, 1) => Some(format!("no {what} with {} in {schedules}", misses[0])),
+            (0, _) => Some(format!("no {what} with any of them in {schedules} each")),
+            (hit_count, miss_count) => {
+                let more = more_than(NAMED_MAX, hit_count);
+                hits.truncate(NAMED_MAX);
+                misses.truncate(NAMED_MAX);
+                let without = match miss_count {
+                    0 => String::new(),
+                    _ => format!(
+                        "; none with {}{} in {schedules}",
+                        listed(&misses),
+                        more_than(NAMED_MAX, miss_count)
+                    ),
+                };
+                Some(format!("{what}: {}{more}{without}", hits.join("; ")))
+            }
+        }
     }
 }
 

@@ -247,6 +247,18 @@ mod tests {
         assert_eq!(read["bottom_line"]["tone"], "bad");
     }
 
+    /// Also on other machines: coordinates come from `libm` and are rounded to whole units.
+    #[cfg(feature = "charts")]
+    #[test]
+    fn pictures_are_the_same_everywhere() {
+        let files = all_files(&sample::records(3));
+        for name in ["rings-moved", "queues-latency"] {
+            let path = format!("charts/{name}.svg");
+            let file = files.iter().find(|file| file.path == path).unwrap();
+            insta::assert_snapshot!(name, String::from_utf8(file.bytes.clone()).unwrap());
+        }
+    }
+
     #[test]
     fn infinite_numbers_survive_every_format() {
         let mut records = sample::records(2);
