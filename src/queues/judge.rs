@@ -38,8 +38,9 @@ pub struct Judge {
     pub(super) times: Times,
     pub(super) order: OrderLog,
     pub(super) findings: Findings,
-    pub(super) slo: Slo,
+    slo: Option<Slo>,
     history: Option<Vec<Heard>>,
+    departures: Option<Vec<(SimTime, SimTime)>>,
     /// The latest first effect in each key.
     latest_of_key: BTreeMap<u64, Serial>,
 }
@@ -51,8 +52,19 @@ pub struct Habits {
     pub concurrency: u32,
     /// Whether callers send again what was refused or did not come.
     pub callers_retry: bool,
+    /// Whether messages have priorities.
+    pub has_priorities: bool,
     /// Whether effects are idempotent: the second of the same is no effect.
     pub idempotent: bool,
+}
+
+/// What a judge keeps of a run, beside what it counts.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Watch {
+    /// All that it hears.
+    pub history: bool,
+    /// When each message was meant to be sent, and when it was done.
+    pub times: bool,
 }
 
 /// Something that was told.
@@ -73,6 +85,7 @@ struct Life {
     intended: SimTime,
     key: u64,
     size_bytes: u32,
+    priority: u8,
     sent: Option<SimTime>,
     confirmed: Option<SimTime>,
     stored: Option<SimTime>,
@@ -131,6 +144,8 @@ pub(super) struct Depth {
     pub(super) busy_periods: u64,
     pub(super) throughput: Pulse,
     recovery: Option<Recovery>,
+    /// How many messages there were when the last planned fault was over.
+    pub(super) at_restart: Option<u64>,
     window: (SimTime, SimTime),
 }
 
@@ -148,6 +163,8 @@ pub(super) struct Tally {
     pub(super) duplicate_effects: u64,
     pub(super) unexpected: u64,
     pub(super) broken: u64,
+    /// The work that was offered within the window, in seconds for each message.
+    pub(super) work: Moments,
     pub(super) within: Within,
 }
 
@@ -156,6 +173,9 @@ pub(super) struct Tally {
 pub(super) struct Within {
     pub(super) offered: u64,
     pub(super) sent: u64,
+    pub(super) stored: u64,
+    pub(super) handed: u64,
+    pub(super) died: u64,
     pub(super) confirmed: u64,
     pub(super) completed: u64,
     pub(super) distinct: u64,
@@ -172,6 +192,10 @@ pub(super) struct Times {
     pub(super) service: Distribution,
     pub(super) latency_moments: Moments,
     pub(super) wait_moments: Moments,
+    /// How many messages had to wait at all.
+    pub(super) waited: u64,
+    /// Latency and wait of each priority.
+    pub(super) by_priority: BTreeMap<u8, (Moments, Moments)>,
 }
 
 /// How deliveries were ordered, as each consumer saw them.
@@ -269,8 +293,9 @@ impl Judge {
             times: Times::default(),
             order: OrderLog::default(),
             findings: Findings::default(),
-            slo: Slo::default(),
+            slo: None,
             history: None,
+            departures: None,
             latest_of_key: BTreeMap::new(),
         }
     }
@@ -292,8 +317,11 @@ impl Judge {
     /// `item` was meant to be sent at `intended`.
     pub fn offer(&mut self, item: &Item, intended: SimTime) {
         self.tally.offered += 1;
-        self.tally.within.offered += u64::from(self.is_within(intended));
-        let life = Life::new(intended, item.key, item.size_bytes);
+        if self.is_within(intended) {
+            self.tally.within.offered += 1;
+            self.tally.work.add(item.service.as_secs_f64());
+        }
+        let life = Life::new(intended, item.key, item.size_bytes, item.priority);
         let before = self.lives.insert(item.serial, life);
         assert!(before.is_none(), "{:?} was meant to be sent before", item.serial);
     }
@@ -316,14 +344,35 @@ impl Judge {
         self.lives.get(&serial).is_none_or(|life| 0 < life.effects)
     }
 
-    /// Keeps all that it hears from now on.
-    pub fn keep_history(&mut self) {
-        self.history = Some(Vec::new());
+    /// Keeps from now on what `watch` says.
+    pub(super) fn keep(&mut self, watch: Watch) {
+        self.history = watch.history.then(Vec::new);
+        self.departures = watch.times.then(Vec::new);
+    }
+
+    /// When each message was meant to be sent and when it was done, in the order of the latter;
+    /// nothing, unless that was to be kept.
+    pub fn departures(&self) -> &[(SimTime, SimTime)] {
+        self.departures.as_deref().unwrap_or_default()
     }
 
     /// All that was heard; nothing, unless it was to be kept.
     pub fn history(&self) -> &[Heard] {
         self.history.as_deref().unwrap_or_default()
+    }
+
+    /// Watches from now on how the 99th percentile of the latency goes, window by window.
+    pub(super) fn watch_percentile(&mut self) {
+        self.slo = Some(Slo::default());
+    }
+
+    /// How long after `until` that percentile comes down to twice what it was before `from`.
+    pub(super) fn percentile_recovery(
+        &mut self,
+        from: SimTime,
+        until: SimTime,
+    ) -> Option<SimDuration> {
+        self.slo.as_mut()?.recovery(from, until)
     }
 
     /// Hears what `node` tells.
@@ -392,6 +441,7 @@ impl Judge {
                     self.depth.shrink(token, now);
                 }
                 *self.tally.died.entry((why, is_kept)).or_default() += 1;
+                self.tally.within.died += u64::from(self.is_within(now));
                 let life = self.life(token.serial, now);
                 life.death = Some((why, is_kept));
                 life.last = (now, if is_kept { "dead-lettered" } else { "dropped by the broker" });
@@ -469,6 +519,7 @@ impl Judge {
 
     fn stored(&mut self, token: Token, now: SimTime) {
         self.tally.stored += 1;
+        self.tally.within.stored += u64::from(self.is_within(now));
         self.depth.ready.add(1, now);
         self.depth.grow(token, now);
         let life = self.life(token.serial, now);
@@ -498,6 +549,7 @@ impl Judge {
             self.depth.handed.add(1, now);
         }
         self.tally.handed += 1;
+        self.tally.within.handed += u64::from(self.is_within(now));
         let life = self.life(serial, now);
         let is_again = is_redelivered || 0 < life.deliveries;
         life.deliveries += 1;
@@ -532,11 +584,16 @@ impl Judge {
             return;
         }
         life.started = Some(now);
-        let (intended, stored) = (life.intended, life.stored);
+        let (intended, stored, priority) = (life.intended, life.stored, life.priority);
         if within.0 <= intended && intended < within.1 {
             let wait = now.since(stored.unwrap_or(intended));
             self.times.queue_wait.add(wait.as_ns());
             self.times.wait_moments.add(wait.as_secs_f64());
+            if self.habits.has_priorities {
+                let (_, waits) = self.times.by_priority.entry(priority).or_default();
+                waits.add(wait.as_secs_f64());
+            }
+            self.times.waited += u64::from(wait != SimDuration::ZERO);
         }
     }
 
@@ -555,14 +612,23 @@ impl Judge {
         self.tally.distinct += 1;
         self.tally.within.distinct += u64::from(is_within);
         self.depth.throughput.beat(now);
+        if let Some(departures) = &mut self.departures {
+            departures.push((life.intended, now));
+        }
         let latency = now.since(life.intended);
-        self.slo.note(latency, now);
+        if let Some(slo) = &mut self.slo {
+            slo.note(latency, now);
+        }
         let is_in_time = self.deadline.is_none_or(|deadline| latency <= deadline);
         let is_wanted = life.left.is_none_or(|left| now <= left);
         self.tally.within.good += u64::from(is_within && is_in_time && is_wanted);
         if self.is_within(life.intended) {
             self.times.latency.add(latency.as_ns());
             self.times.latency_moments.add(latency.as_secs_f64());
+            if self.habits.has_priorities {
+                let (latencies, _) = self.times.by_priority.entry(life.priority).or_default();
+                latencies.add(latency.as_secs_f64());
+            }
         }
         self.order.effects += 1;
         let latest = self.latest_of_key.entry(life.key).or_insert(serial);
@@ -755,11 +821,12 @@ impl Judge {
 }
 
 impl Life {
-    fn new(intended: SimTime, key: u64, size_bytes: u32) -> Self {
+    fn new(intended: SimTime, key: u64, size_bytes: u32, priority: u8) -> Self {
         Self {
             intended,
             key,
             size_bytes,
+            priority,
             sent: None,
             confirmed: None,
             stored: None,
@@ -784,7 +851,7 @@ impl Life {
 
     /// One that was concluded: it had taken effect.
     fn revived(now: SimTime) -> Self {
-        Self { effects: 1, deliveries: 1, sent: Some(now), ..Self::new(now, 0, 0) }
+        Self { effects: 1, deliveries: 1, sent: Some(now), ..Self::new(now, 0, 0, 0) }
     }
 
     /// Whether anything is left that could bring its effect, or bring it again.
@@ -888,6 +955,7 @@ impl Depth {
             busy_periods: 0,
             throughput: Pulse::new(steps),
             recovery: None,
+            at_restart: None,
         }
     }
 
@@ -928,6 +996,7 @@ impl Depth {
     /// From `now` on it is watched when the queue is as short again as it was on average in the
     /// `span` before an outage, of which `area` is the sum of depth times nanoseconds.
     pub(super) fn watch_recovery(&mut self, area: u128, span: SimDuration, now: SimTime) {
+        self.at_restart = Some(self.all.value());
         let usual = area as f64 / span.as_ns().max(1) as f64;
         self.recovery = Some(Recovery { since: now, usual, short_since: None, lasted: false });
         self.note_recovery(now);
@@ -1008,7 +1077,7 @@ impl Findings {
 
 /// The 99th percentile of the latency in windows of 10 s, one after the other.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Slo {
+struct Slo {
     current: Distribution,
     index: u64,
     windows: Vec<(u64, u64)>,
@@ -1033,7 +1102,7 @@ impl Slo {
 
     /// How long after `until` the percentile comes down to twice what it was before `from`, and
     /// stays there; nothing, where it was not measured before or does not come down.
-    pub(super) fn recovery(&mut self, from: SimTime, until: SimTime) -> Option<SimDuration> {
+    fn recovery(&mut self, from: SimTime, until: SimTime) -> Option<SimDuration> {
         self.close();
         let end_of = |index: u64| SimTime::ZERO + SLO_WINDOW.times(index + 1);
         let before = self.windows.iter().filter(|&&(index, _)| end_of(index) <= from);

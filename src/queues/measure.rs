@@ -215,7 +215,7 @@ impl Page {
         if let Some(took) = judge.depth.drain_time(now) {
             self.add(&DRAIN_TIME, took.as_ns() as f64);
         }
-        if let Some(took) = judge.slo.recovery(from, until) {
+        if let Some(took) = judge.percentile_recovery(from, until) {
             self.add(&SLO_RECOVERY, took.as_ns() as f64);
         }
     }

@@ -25,6 +25,7 @@ pub mod measure;
 mod testbed;
 #[cfg(test)]
 mod tests;
+pub mod validate;
 mod work;
 
 use serde_json::Value as Json;
@@ -41,9 +42,11 @@ pub use config::{
     QueuesConfig, Sizes, TaskConfig,
 };
 pub use gauge::Moments;
-pub use judge::{Habits, Heard, Judge, Verdict};
+pub use judge::{Habits, Heard, Judge, Verdict, Watch};
 pub use measure::{BRIEF, METRICS};
-pub use testbed::{Estimate, Outcome, Setup, VARIANT, check, directory, estimate, simulate, trace};
+pub use testbed::{
+    Estimate, Outcome, Setup, VARIANT, check, directory, estimate, simulate, simulate_watched,
+};
 pub use work::Work;
 
 /// Every queue of this crate.
@@ -274,8 +277,8 @@ pub struct Entry {
     pub about: About,
     /// Tells all that is wrong with a choice in an experiment.
     pub check: fn(&Choice, &QueuesConfig, &mut Problems),
-    /// Runs the choice, and keeps all that was heard where the last is true.
-    pub simulate: fn(&Choice, Setup<'_>, Seed, bool) -> Option<Outcome>,
+    /// Runs the choice, and keeps what the last says.
+    pub simulate: fn(&Choice, Setup<'_>, Seed, Watch) -> Option<Outcome>,
     /// The JSON Schema of its parameters.
     pub params_schema: fn() -> Json,
 }
@@ -291,9 +294,9 @@ impl Entry {
                     problems.add(choice.place, format!("`{}`: {unfit}", P::ABOUT.name));
                 }
             },
-            simulate: |choice, setup, seed, keeps_history| {
+            simulate: |choice, setup, seed, watch| {
                 let params = choice.params::<P::Params>(&mut Problems::default())?;
-                Some(testbed::simulate_with::<P>(&params, choice, setup, seed, keeps_history))
+                Some(testbed::simulate_with::<P>(&params, choice, setup, seed, watch))
             },
             params_schema: P::Params::schema,
         }

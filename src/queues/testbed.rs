@@ -25,7 +25,7 @@ use crate::record::Record;
 
 use super::config::{Again, Answer, Poison, QueuesConfig, Sizes};
 use super::gauge::Steps;
-use super::judge::{Habits, Judge, Verdict};
+use super::judge::{Habits, Judge, Verdict, Watch};
 use super::work::Work;
 use super::{CATALOGUE, Indication, Item, Nature, Part, QueueProtocol, Request, Scene, Serial};
 
@@ -104,13 +104,18 @@ pub fn estimate(config: &QueuesConfig) -> Estimate {
 /// Runs `choice` on `setup` under `seed`; nothing where the choice is wrong.
 pub fn simulate(choice: &Choice, setup: Setup<'_>, seed: Seed) -> Option<Outcome> {
     let entry = choice.find(VARIANT, CATALOGUE, &mut Problems::default())?;
-    (entry.simulate)(choice, setup, seed, false)
+    (entry.simulate)(choice, setup, seed, Watch::default())
 }
 
-/// As [`simulate`], and the judge keeps all that it hears: for short runs that are to be explained.
-pub fn trace(choice: &Choice, setup: Setup<'_>, seed: Seed) -> Option<Outcome> {
+/// As [`simulate`], and the judge keeps what `watch` says: for short runs.
+pub fn simulate_watched(
+    choice: &Choice,
+    setup: Setup<'_>,
+    seed: Seed,
+    watch: Watch,
+) -> Option<Outcome> {
     let entry = choice.find(VARIANT, CATALOGUE, &mut Problems::default())?;
-    (entry.simulate)(choice, setup, seed, true)
+    (entry.simulate)(choice, setup, seed, watch)
 }
 
 /// Runs `P` with `params` on `setup` under `seed`. Reports call it `choice`.
@@ -119,7 +124,7 @@ pub(super) fn simulate_with<P: QueueProtocol>(
     choice: &Choice,
     setup: Setup<'_>,
     seed: Seed,
-    keeps_history: bool,
+    watch: Watch,
 ) -> Outcome {
     let config = setup.config;
     let directory = directory(config);
@@ -133,9 +138,7 @@ pub(super) fn simulate_with<P: QueueProtocol>(
     // Where the plan would be too long, the run would have been refused when it was read.
     let faults = setup.around.fault_plan(&directory, horizon, seed).unwrap_or_default();
     let mut testbed = Testbed::new(setup, &directory, &scene, &faults, seed);
-    if keeps_history {
-        testbed.judge.keep_history();
-    }
+    testbed.judge.keep(watch);
     let cluster = ClusterSetup {
         directory: &directory,
         network: &setup.around.network,
@@ -276,9 +279,15 @@ impl<'a> Testbed<'a> {
         let habits = Habits {
             concurrency: config.consumers.concurrency,
             callers_retry: 0 < config.producers.retry.retries,
+            has_priorities: !config.messages.priorities.is_empty(),
             idempotent: config.consumers.idempotent,
         };
         let window = (SimTime::ZERO + setup.around.warm_up, load_ends);
+        let outage = outage(faults, load_ends);
+        let mut judge = Judge::new(directory, window, span, config.deadline, habits);
+        if outage.is_some() {
+            judge.watch_percentile();
+        }
         Self {
             config,
             load_ends,
@@ -286,10 +295,10 @@ impl<'a> Testbed<'a> {
             waiting: BTreeMap::new(),
             next_serial: 0,
             steps: Steps::over(span),
-            outage: outage(faults, load_ends),
+            outage,
             area_before: 0,
             lags: Vec::new(),
-            judge: Judge::new(directory, window, span, config.deadline, habits),
+            judge,
         }
     }
 

@@ -3,13 +3,16 @@
 use crate::config::{Config, Problems, Value, ValueKind};
 use crate::kernel::rng::Seed;
 use crate::model::surroundings::Surroundings;
-use crate::queues::{Indication, Outcome, QueuesConfig, Setup, Verdict, check, trace};
+use crate::queues::{
+    Indication, Outcome, QueuesConfig, Setup, Verdict, Watch, check, simulate_watched,
+};
 
 /// Runs the first variant of `experiment` with `world` (`network`, `fault`) around it.
 pub(super) fn play(experiment: &str, world: &str) -> Outcome {
     let (config, around) = read(experiment, world);
     let setup = Setup { config: &config, around: &around };
-    trace(&config.variants[0], setup, Seed(1)).expect("the choice was checked")
+    let watch = Watch { history: true, times: false };
+    simulate_watched(&config.variants[0], setup, Seed(1), watch).expect("the choice was checked")
 }
 
 fn read(experiment: &str, world: &str) -> (QueuesConfig, Surroundings) {
