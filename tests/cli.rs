@@ -277,9 +277,7 @@ fn lists_are_complete_for_programs() {
                 assert!(!text.is_empty(), "{kind}: {item}");
             }
         }
-        if ["rings", "faults", "distributions", "metrics"].contains(&kind) {
-            assert!(!items.is_empty(), "{kind}");
-        }
+        assert!(2 <= items.len(), "{kind}");
         // What is listed can be explained, for people and for programs.
         for item in items.iter().take(3) {
             let name = item["name"].as_str().unwrap();
@@ -304,11 +302,7 @@ fn what_a_program_reads_of_a_run_is_an_object_a_line() {
 #[test]
 fn starters_run_and_are_not_written_over() {
     let place = Place::new();
-    let help = place.run(&["init", "--help"]).out;
     for wing in ["rings", "locks", "queues"] {
-        if !help.contains(&format!("- {wing}")) {
-            continue;
-        }
         assert_eq!(place.run(&["init", wing]).code, 0, "{wing}");
         let scenario = format!("scenarios/my-{wing}.toml");
         let ran = place.run(&["check", &scenario, "--seeds", "3"]);

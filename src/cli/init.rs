@@ -21,28 +21,30 @@ pub(super) struct InitArgs {
 /// What there is a starter for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 enum Starter {
-    /// Placement rings
+    /// Placement rings: load skew and remap fraction
     Rings,
+    /// Distributed locks under pauses
+    Locks,
+    /// Message queues whose workers die
+    Queues,
 }
 
 impl Starter {
-    const fn text(self) -> &'static str {
+    /// Its text, and where it goes by default.
+    const fn text_and_file(self) -> (&'static str, &'static str) {
         match self {
-            Self::Rings => include_str!("starters/rings.toml"),
-        }
-    }
-
-    const fn file(self) -> &'static str {
-        match self {
-            Self::Rings => "scenarios/my-rings.toml",
+            Self::Rings => (include_str!("starters/rings.toml"), "scenarios/my-rings.toml"),
+            Self::Locks => (include_str!("starters/locks.toml"), "scenarios/my-locks.toml"),
+            Self::Queues => (include_str!("starters/queues.toml"), "scenarios/my-queues.toml"),
         }
     }
 }
 
 pub(super) fn init(args: &InitArgs, console: &mut Console) -> Result<Exit, Failure> {
-    let file = args.file.clone().unwrap_or_else(|| args.wing.file().into());
+    let (text, file) = args.wing.text_and_file();
+    let file = args.file.clone().unwrap_or_else(|| file.into());
     if file == Path::new("-") {
-        console.print(args.wing.text())?;
+        console.print(text)?;
         return Ok(Exit::Done);
     }
     let shown = file.display();
@@ -58,7 +60,7 @@ pub(super) fn init(args: &InitArgs, console: &mut Console) -> Result<Exit, Failu
     for folder in missing.into_iter().rev() {
         Disk.create_folder(folder).map_err(|error| cannot(&error))?;
     }
-    Disk.write_new(&file, args.wing.text().as_bytes()).map_err(|error| {
+    Disk.write_new(&file, text.as_bytes()).map_err(|error| {
         // What a full disk took of it is of no use.
         let _ = Disk.remove(&file);
         cannot(&error)
