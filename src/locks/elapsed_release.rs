@@ -11,12 +11,8 @@ use crate::choice::About;
 use crate::config;
 use crate::kernel::time::SimDuration;
 
-use super::polling::{Client, ClientRole, Hold, Manner, Plan, Stamp, TransportConfig};
-use super::redis::{Command, Message, Persistence, Server};
-use super::{LockProtocol, Servers, Terms, Tokens};
-
-/// The protocol.
-pub(super) struct ElapsedRelease;
+use super::polling::{Hold, Manner, Plan, Stamp, TransportConfig};
+use super::redis::{Command, Persistence};
 
 config! {
     /// A key with an expiry, deleted if the client's clock says that it has not expired.
@@ -78,7 +74,17 @@ impl Params {
 }
 
 impl Manner for Params {
+    const ABOUT: About = About {
+        name: "elapsed_release",
+        summary: "key with an expiry, deleted if the client's clock says it has not expired",
+        source: "SET NX PX and DEL, redis.io/commands",
+        version: "redis 7.0",
+    };
     const FIRST_POINT: Option<&'static str> = None;
+
+    fn persistence(&self) -> &Persistence {
+        &self.persistence
+    }
 
     fn acquire(&self, value: u64, counts: bool) -> Vec<Command> {
         vec![Command::SetNx { value, ttl: Some(self.ttl), counts }]
@@ -107,32 +113,5 @@ impl Manner for Params {
 
     fn transport(&self) -> &TransportConfig {
         &self.transport
-    }
-}
-
-impl LockProtocol for ElapsedRelease {
-    const ABOUT: About = About {
-        name: "elapsed_release",
-        summary: "key with an expiry, deleted if the client's clock says it has not expired",
-        source: "SET NX PX and DEL, redis.io/commands",
-        version: "redis 7.0",
-    };
-    const TOKENS: Tokens = Tokens::Counted;
-    const VALIDATES: bool = false;
-    type Params = Params;
-    type Message = Message;
-    type Server = Server;
-    type Client = Client<Params>;
-
-    fn servers(_: &Params) -> Servers {
-        Servers::One
-    }
-
-    fn server(params: &Params, _: &Terms) -> Persistence {
-        params.persistence.clone()
-    }
-
-    fn client(params: &Params, terms: &Terms) -> ClientRole<Params> {
-        ClientRole { manner: params.clone(), server: terms.servers[0], counts: terms.is_counted }
     }
 }

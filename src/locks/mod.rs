@@ -22,6 +22,8 @@ mod polling;
 mod redis;
 pub mod resource;
 pub mod section;
+mod set_nx_del;
+mod setnx_expire;
 pub mod testbed;
 #[cfg(test)]
 mod tests;
@@ -39,12 +41,17 @@ use crate::model::node::{Node, NodeId, Wire};
 use crate::model::surroundings::Surroundings;
 use crate::record::Record;
 
+use polling::Polling;
 pub use resource::Fencing;
 pub use testbed::{LocksConfig, Played};
 
 /// Every lock of this crate.
-pub const CATALOGUE: &[Entry] =
-    &[Entry::of::<elapsed_release::ElapsedRelease>(), Entry::of::<token::TokenLock>()];
+pub const CATALOGUE: &[Entry] = &[
+    Entry::of::<Polling<setnx_expire::Params>>(),
+    Entry::of::<Polling<set_nx_del::Params>>(),
+    Entry::of::<Polling<elapsed_release::Params>>(),
+    Entry::of::<Polling<token::Params>>(),
+];
 
 /// Names a lock among those that there are.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -2,14 +2,17 @@
 //! simplest locks have in common. How a variant releases is its [`Manner`].
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
+use crate::choice::About;
 use crate::config;
+use crate::config::Config;
 use crate::kernel::time::{SimDuration, SimTime};
 use crate::model::clock::WallTime;
 use crate::model::node::{Context, Input, Node, NodeId, TimerId};
 
-use super::redis::{Command, Message, Reply};
-use super::{Indication, LockId, Refusal, Release, Request};
+use super::redis::{Command, Message, Persistence, Reply, Server};
+use super::{Indication, LockId, LockProtocol, Refusal, Release, Request, Servers, Terms, Tokens};
 
 config! {
     /// How redis-py sends a command again that failed (redis/_defaults.py and redis/retry.py,
@@ -37,8 +40,17 @@ impl TransportConfig {
     };
 }
 
-/// What a variant does in its own way.
-pub(super) trait Manner: Clone {
+/// The protocol that has this manner, one server, and nothing else to it.
+pub(super) struct Polling<M>(PhantomData<M>);
+
+/// What a variant does in its own way: its parameters know.
+pub(super) trait Manner: Config + Clone + 'static {
+    /// What it says of itself.
+    const ABOUT: About;
+
+    /// What the server keeps on disk.
+    fn persistence(&self) -> &Persistence;
+
     /// The commands that acquire, in order: the first decides, the others follow it.
     fn acquire(&self, value: u64, counts: bool) -> Vec<Command>;
 
@@ -59,6 +71,28 @@ pub(super) trait Manner: Clone {
 
     /// How commands are sent.
     fn transport(&self) -> &TransportConfig;
+}
+
+impl<M: Manner> LockProtocol for Polling<M> {
+    const ABOUT: About = M::ABOUT;
+    const TOKENS: Tokens = Tokens::Counted;
+    const VALIDATES: bool = false;
+    type Params = M;
+    type Message = Message;
+    type Server = Server;
+    type Client = Client<M>;
+
+    fn servers(_: &M) -> Servers {
+        Servers::One
+    }
+
+    fn server(manner: &M, _: &Terms) -> Persistence {
+        manner.persistence().clone()
+    }
+
+    fn client(manner: &M, terms: &Terms) -> ClientRole<M> {
+        ClientRole { manner: manner.clone(), server: terms.servers[0], counts: terms.is_counted }
+    }
 }
 
 /// What a client knows of its last attempt at a lock.

@@ -32,6 +32,8 @@ pub(super) enum Command {
     /// `SET key value NX [PX ttl]`; where `counts`, a script that also increments the lock's token
     /// counter.
     SetNx { value: u64, ttl: Option<SimDuration>, counts: bool },
+    /// `EXPIRE key ttl`.
+    Expire { ttl: SimDuration },
     /// `DEL key`.
     Del,
     /// The script `if get == value then del`.
@@ -62,6 +64,7 @@ impl Command {
     const fn kind(&self) -> &'static str {
         match self {
             Self::SetNx { .. } => "acquire",
+            Self::Expire { .. } => "expire",
             Self::Del | Self::CompareAndDelete { .. } => "release",
             Self::Extend { .. } => "renew",
         }
@@ -70,6 +73,7 @@ impl Command {
     const fn reply_kind(&self) -> &'static str {
         match self {
             Self::SetNx { .. } => "acquire_reply",
+            Self::Expire { .. } => "expire_reply",
             Self::Del | Self::CompareAndDelete { .. } => "release_reply",
             Self::Extend { .. } => "renew_reply",
         }
@@ -176,6 +180,13 @@ impl Store {
                 effects.facts.push(key.held(lock, now_ms));
                 effects.change(self, Change::Set(lock, key));
                 effects.reply = Reply::Set(token);
+            }
+            Command::Expire { ttl } => {
+                let Some(key) = key else { return effects };
+                let key = Key { expires_ms: Some(now_ms + ttl_ms(*ttl)), ..key.clone() };
+                effects.facts.push(key.held(lock, now_ms));
+                effects.change(self, Change::Set(lock, key));
+                effects.reply = Reply::Done(true);
             }
             Command::Del => self.remove(lock, Freed::Released(from), &mut effects),
             Command::CompareAndDelete { value } if is(*value) => {

@@ -11,12 +11,8 @@ use crate::choice::About;
 use crate::config;
 use crate::kernel::time::SimDuration;
 
-use super::polling::{Client, ClientRole, Hold, Manner, Plan, Stamp, TransportConfig};
-use super::redis::{Command, Message, Persistence, Server};
-use super::{LockProtocol, Servers, Terms, Tokens};
-
-/// The protocol.
-pub(super) struct TokenLock;
+use super::polling::{Hold, Manner, Plan, Stamp, TransportConfig};
+use super::redis::{Command, Persistence};
 
 config! {
     /// redis-py's `Lock`.
@@ -50,7 +46,17 @@ config! {
 }
 
 impl Manner for Params {
+    const ABOUT: About = About {
+        name: "token",
+        summary: "redis-py's Lock: key with an expiry and the holder's token, polled for",
+        source: "redis/lock.py",
+        version: "redis-py 8.1.0",
+    };
     const FIRST_POINT: Option<&'static str> = None;
+
+    fn persistence(&self) -> &Persistence {
+        &self.persistence
+    }
 
     fn acquire(&self, value: u64, counts: bool) -> Vec<Command> {
         let ttl = (self.ttl != SimDuration::ZERO).then_some(self.ttl);
@@ -83,32 +89,5 @@ impl Manner for Params {
 
     fn transport(&self) -> &TransportConfig {
         &self.transport
-    }
-}
-
-impl LockProtocol for TokenLock {
-    const ABOUT: About = About {
-        name: "token",
-        summary: "redis-py's Lock: key with an expiry and the holder's token, polled for",
-        source: "redis/lock.py",
-        version: "redis-py 8.1.0",
-    };
-    const TOKENS: Tokens = Tokens::Counted;
-    const VALIDATES: bool = false;
-    type Params = Params;
-    type Message = Message;
-    type Server = Server;
-    type Client = Client<Params>;
-
-    fn servers(_: &Params) -> Servers {
-        Servers::One
-    }
-
-    fn server(params: &Params, _: &Terms) -> Persistence {
-        params.persistence.clone()
-    }
-
-    fn client(params: &Params, terms: &Terms) -> ClientRole<Params> {
-        ClientRole { manner: params.clone(), server: terms.servers[0], counts: terms.is_counted }
     }
 }

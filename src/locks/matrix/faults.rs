@@ -294,6 +294,12 @@ pub const FAULTS: &[Fault] = &[
         },
     },
     Fault {
+        id: "F16",
+        title: "F16 crash between SETNX/EXPIRE",
+        applies: |variant, _| variant.name == "setnx_expire",
+        script: |_, _, base| Script::of(base, NORMAL).on("set", None, CRASH_A),
+    },
+    Fault {
         id: "F17",
         title: "F17 non-owner release",
         applies: always,

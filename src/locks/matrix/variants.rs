@@ -33,6 +33,28 @@ impl Variant {
 /// All rows, in the order of the table.
 pub const VARIANTS: &[Variant] = &[
     Variant {
+        id: "V1",
+        title: "V1 SETNX,EXPIRE,DEL",
+        name: "setnx_expire",
+        params: |base, timeout| {
+            let (ttl, poll) = (duration(base.ttl_ms), duration(base.poll_ms));
+            format!("ttl = \"{ttl}\", poll = \"{poll}\"{}", transport(timeout))
+        },
+        down_ms: |_| 5.0,
+        lock_delay_ms: 0.0,
+    },
+    Variant {
+        id: "V1b",
+        title: "V1b SET NX PX,DEL",
+        name: "set_nx_del",
+        params: |base, timeout| {
+            let (ttl, poll) = (duration(base.ttl_ms), duration(base.poll_ms));
+            format!("ttl = \"{ttl}\", poll = \"{poll}\"{}", transport(timeout))
+        },
+        down_ms: |_| 5.0,
+        lock_delay_ms: 0.0,
+    },
+    Variant {
         id: "V2",
         title: "V2 local-elapsed DEL",
         name: "elapsed_release",
