@@ -382,3 +382,10 @@ fn an_interrupted_run_keeps_what_is_finished() {
         assert!(place.read("results/small/report.md").contains("interrupted: "));
     }
 }
+
+#[test]
+fn the_schema_in_the_repository_is_the_one_that_the_command_prints() {
+    let committed = std::fs::read_to_string("schema/scenario.schema.json").unwrap();
+    let printed = Place::new().run(&["schema"]).out;
+    assert_eq!(printed, committed, "run `stormglass schema > schema/scenario.schema.json`");
+}

@@ -8,11 +8,12 @@ use std::process::ExitCode;
 use stormglass::config::{DataFile, Problems};
 use stormglass::queues::validate::{Agreement, Budget, Case, Line, cases, validate};
 
-/// The models of which all cases are run; `validate` runs the others too.
+/// The models of which the first cases are run, and how many of each; `validate` runs all.
 const FAST: &[&str] = &["M/M/1", "M/M/c", "M/D/1", "M/G/1"];
+const CASES_EACH: usize = 2;
 
 /// What a case may cost here.
-const EVENTS: u64 = 8_000_000;
+const EVENTS: u64 = 40_000_000;
 
 fn main() -> ExitCode {
     let folder = std::env::var("STORMGLASS_VECTORS").unwrap_or_else(|_| "tests/vectors".into());
@@ -27,9 +28,10 @@ fn main() -> ExitCode {
     };
     let budget = Budget { event_count_max: EVENTS, ..Budget::default() };
     let mut counts = Counts::default();
-    for case in &cases {
+    for (index, case) in cases.iter().enumerate() {
+        let earlier = cases[..index].iter().filter(|other| other.model == case.model).count();
         let is_wanted = if wanted.is_empty() {
-            FAST.contains(&case.model.as_str())
+            FAST.contains(&case.model.as_str()) && earlier < CASES_EACH
         } else {
             wanted.contains(&case.id)
         };

@@ -9,7 +9,7 @@ use crate::kernel::time::SimTime;
 use crate::model::directory::Directory;
 use crate::model::surroundings::Surroundings;
 use crate::record::brief::{Brief, Finding, Headline, Picture};
-use crate::record::{Metric, Record, Subject};
+use crate::record::{Ending, Metric, Record, Subject};
 use crate::rings::measure::{self, Keys, ListedKeys, RingsConfig, Setup};
 use crate::rings::{CATALOGUE, Entry, motion};
 
@@ -70,7 +70,27 @@ impl Glue for Rings {
         if setup.config.motion.is_some() {
             return motion::simulate(choice, setup, around, seed);
         }
-        measure::measure(choice, setup, seed).expect("the choice was checked when it was read")
+        measure::measure(choice, setup, seed).unwrap_or_else(|why| impossible(choice, seed, &why))
+    }
+}
+
+/// What is left of a run whose script cannot be carried out under this seed: a member that a later
+/// event names may have been the one that left at random.
+fn impossible(choice: &Choice, seed: Seed, why: &dyn std::fmt::Display) -> Record {
+    Record {
+        subject: Subject::Rings,
+        variant: choice.label(),
+        point: Vec::new(),
+        seed,
+        measures: Vec::new(),
+        samples: Vec::new(),
+        curves: Vec::new(),
+        profiles: Vec::new(),
+        faults: Vec::new(),
+        findings: Vec::new(),
+        ending: Ending::Incomplete(format!("the script cannot be carried out: {why}")),
+        event_count: 0,
+        fingerprint: 0,
     }
 }
 
