@@ -33,7 +33,7 @@
 //! | 3 | [`experiments`]: from a plan of runs to a list of records |
 //! | 2 | the wings: [`rings`], `locks`, `queues` |
 //! | 1 | [`model`]: nodes, network, faults, load · [`record`]: numbers with names and units |
-//! | 0 | [`kernel`]: time, randomness, the event queue · [`config`]: what a user wrote, with its place · [`choice`]: a variant by its name |
+//! | 0 | [`kernel`]: time, randomness, the event queue · [`mod@config`]: what a user wrote, with its place · [`choice`]: a variant by its name |
 //!
 //! Below floor 5 nothing prints, reads the clock or the environment, or touches a file, but that
 //! `scenario` reads the scenario and the data files that it names. There is no global state: a run

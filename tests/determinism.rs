@@ -1,6 +1,8 @@
 //! The same scenario and the same seeds give the same bytes: whatever the number of threads, the
 //! build, and the time.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
 mod support;
 
 use std::collections::BTreeMap;

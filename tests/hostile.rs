@@ -1,6 +1,8 @@
 //! Input and surroundings that mean harm, or are merely broken: one clear message, the documented
 //! exit code, and no half-written file.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
 mod support;
 
 use std::fs;

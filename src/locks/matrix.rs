@@ -1,6 +1,6 @@
 //! The matrix: every lock under every fault and every fencing mode, in one small schedule each.
 //!
-//! A cell is a scenario, and [`scenario`] writes it out as a file that `run` accepts; computing a
+//! A cell is a scenario, and `scenario` writes it out as a file that `run` accepts; computing a
 //! cell is reading that text back and playing it. All variants meet the same script of a fault,
 //! aimed at points of the section and at kinds of messages. Three clients, A, B and C, are
 //! `client-1` to `client-3`; A comes first. One lock, one resource, a time to live of 1000 ms, one

@@ -408,7 +408,7 @@ mod tests {
     fn what_makes_no_sense_is_refused_with_the_reason() {
         let wrong = read(r#"{ uniform = { min = "5ms", max = "1ms" } }"#).unwrap_err();
         assert_eq!(wrong, ["`max` (1ms) is less than `min` (5ms)"]);
-        let wrong = read(r#"{ gaussian = {} }"#).unwrap_err();
+        let wrong = read(r"{ gaussian = {} }").unwrap_err();
         assert!(wrong[0].starts_with("unknown name `gaussian`, expected `constant`"), "{wrong:?}");
         assert!(read("\"3\"").unwrap_err()[0].contains("expected a duration with a unit"));
     }

@@ -60,7 +60,7 @@ enum Told {
 
 impl Wire for u32 {
     fn kind(&self) -> &'static str {
-        if self % 2 == 0 { "even" } else { "odd" }
+        if self.is_multiple_of(2) { "even" } else { "odd" }
     }
 
     fn size_bytes(&self) -> u32 {
@@ -558,7 +558,7 @@ fn under_any_faults_a_connection_neither_repeats_nor_reorders() {
     let mut delivered = 0;
     for seed in 0..300 {
         let mut rng = Seed(seed).stream("test", "faults");
-        let list: Vec<String> = (0..1 + rng.below(6)).map(|_| some_fault(&mut rng)).collect();
+        let list: Vec<String> = (0..=rng.below(6)).map(|_| some_fault(&mut rng)).collect();
         let text = format!("fault = [{}]", list.join(", "));
         let asks = (0..600).map(|n| (n * 10, (n % 2) as u32, Ask::Send(n as u32))).collect();
         let scene = Scene {

@@ -6,11 +6,11 @@
 //! `mod` line and its row.
 //!
 //! Belief and truth are apart. Brokers indicate what becomes of each copy that they hold, consumers
-//! what they do with it, producers what they have been told; the [`judge`], which hears all of them
+//! what they do with it, producers what they have been told; the judge, which hears all of them
 //! in true time, says what was lost, repeated or late. No protocol marks its own work.
 //!
 //! The six policies that make a broker (store, dispatch, lease, acknowledgement, return position,
-//! durability) are small types in [`broker`].
+//! durability) are small types in `broker.rs`.
 
 mod amqp;
 mod amqp_classic;

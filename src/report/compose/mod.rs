@@ -2,7 +2,7 @@
 //! report.
 //!
 //! Nothing here knows a ring from a queue. Sentences are formed from numbers by the forms that a
-//! [`Finding`] names, always with the spread over the seeds and how many they are; where no
+//! `Finding` names, always with the spread over the seeds and how many they are; where no
 //! difference can be told from chance, the sentence says so instead of naming a winner.
 
 mod against;

@@ -222,6 +222,7 @@ impl Page {
     }
 
     #[cfg(not(feature = "charts"))]
+    #[expect(clippy::unnecessary_wraps, reason = "with charts it can fail")]
     fn chart(&mut self, chart: &Chart) -> Result<(), RenderError> {
         put!(
             self,
