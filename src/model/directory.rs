@@ -18,6 +18,8 @@ pub struct Directory {
 struct Entry {
     name: String,
     group: &'static str,
+    // From the widest to the narrowest, with `/` between; empty where it is not known.
+    zone: String,
 }
 
 impl Directory {
@@ -33,8 +35,13 @@ impl Directory {
 
     /// Adds a node of this name to `group`.
     pub fn add(&mut self, name: String, group: &'static str) -> NodeId {
+        self.add_in_zone(name, group, "")
+    }
+
+    /// Adds a node of this name, which stands in `zone`, to `group`: `eu/rack-3` is in `eu` too.
+    pub fn add_in_zone(&mut self, name: String, group: &'static str, zone: &str) -> NodeId {
         let id = NodeId(u32::try_from(self.entries.len()).expect("a limit on nodes was checked"));
-        self.entries.push(Entry { name, group });
+        self.entries.push(Entry { name, group, zone: zone.to_owned() });
         id
     }
 
@@ -63,8 +70,8 @@ impl Directory {
         (0..self.entries.len() as u32).map(NodeId)
     }
 
-    /// The nodes that `target` names: a node's name, `NAMEs` or `NAME` for a whole group, `all`,
-    /// or `any:GROUP` for one of a group, drawn from `rng`.
+    /// The nodes that `target` names: a node's name, `NAMEs` or `NAME` for a whole group, a zone,
+    /// `all`, or `any:GROUP` for one of a group or zone, drawn from `rng`.
     pub fn resolve(&self, target: &str, rng: &mut Rng) -> Option<Vec<NodeId>> {
         match target.strip_prefix("any:") {
             Some(group) => {
@@ -107,10 +114,17 @@ impl Directory {
                     || entry.name == target
                     || entry.group == target
                     || entry.group == singular
+                    || is_within(&entry.zone, target)
             })
             .collect();
         (!found.is_empty()).then_some(found)
     }
+}
+
+/// Whether `zone` is `wider`, or a part of it.
+fn is_within(zone: &str, wider: &str) -> bool {
+    let rest = zone.strip_prefix(wider);
+    !wider.is_empty() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]
@@ -130,5 +144,19 @@ mod tests {
         assert_eq!(directory.resolve("any:server", &mut rng).map(|found| found.len()), Some(1));
         assert_eq!(directory.resolve("all", &mut rng).map(|found| found.len()), Some(3));
         assert_eq!(directory.resolve("client-9", &mut rng), None);
+    }
+
+    #[test]
+    fn a_zone_is_a_target_with_all_that_stands_in_it() {
+        let mut directory = Directory::default();
+        let zones = ["eu/rack-1", "eu/rack-2", "us", "europe"];
+        let ids: Vec<NodeId> = (zones.iter().enumerate())
+            .map(|(number, zone)| directory.add_in_zone(format!("n{number}"), "node", zone))
+            .collect();
+        let mut rng = Seed(1).stream("test", "directory");
+        assert_eq!(directory.resolve("eu", &mut rng), Some(vec![ids[0], ids[1]]));
+        assert_eq!(directory.resolve("eu/rack-2", &mut rng), Some(vec![ids[1]]));
+        assert_eq!(directory.resolve("eu/rack", &mut rng), None);
+        assert_eq!(directory.resolve("", &mut rng), None);
     }
 }

@@ -58,6 +58,8 @@ crate::config! {
         pub overload: Option<OverloadConfig> = None,
         /// Members that join, leave or get another weight, in the order of time.
         pub changes: Vec<ChangeConfig> = Vec::new(),
+        /// Times in which everybody wants the same.
+        pub surges: Vec<SurgeConfig> = Vec::new(),
     }
     check Self::check;
 }
@@ -187,6 +189,20 @@ crate::config! {
         pub at: SimDuration,
         /// What.
         pub change: Event,
+    }
+}
+
+crate::config! {
+    /// A time in which everybody wants the same: a flash crowd.
+    pub struct SurgeConfig {
+        /// From when.
+        pub at: SimDuration,
+        /// How long it lasts.
+        pub r#for: SimDuration,
+        /// The share of the requests of that time that are for the one key.
+        pub share: Probability,
+        /// Which key: its rank by popularity, or its line in the file, from 0.
+        pub key: u32 = 0,
     }
 }
 

@@ -10,9 +10,9 @@ use crate::model::dist::Sampler;
 use crate::model::load::Arrivals;
 use crate::model::node::NodeId;
 use crate::model::popularity::KeyPicker;
-use crate::record::Distribution;
+use crate::record::{Distribution, FaultSpan};
 
-use super::config::Detector;
+use super::config::{Detector, SurgeConfig};
 use super::protocol::{Cause, End, Failure, Part, Request, RequestId, Told, Want, World};
 use super::view::View;
 
@@ -45,6 +45,7 @@ pub(super) struct Plan {
     pub(super) load: Load,
     pub(super) picker: KeyPicker,
     pub(super) reads: Probability,
+    pub(super) surges: Vec<SurgeConfig>,
     pub(super) deadline: Option<SimDuration>,
     pub(super) window: SimDuration,
     pub(super) warm_up: SimTime,
@@ -53,6 +54,7 @@ pub(super) struct Plan {
     pub(super) keys: Rng,
     pub(super) clients: Rng,
     pub(super) wants: Rng,
+    pub(super) crowds: Rng,
     pub(super) noticing: Rng,
 }
 
@@ -131,8 +133,8 @@ pub(super) struct Seen {
     pub(super) copying_since: Option<SimTime>,
     pub(super) copy_time: SimDuration,
     pub(super) decisions: Vec<Decision>,
-    /// An administrator's changes, with what reports call them.
-    pub(super) changes: Vec<(SimTime, String)>,
+    /// An administrator's changes and the surges.
+    pub(super) staged: Vec<FaultSpan>,
     /// The nodes that ever were members.
     pub(super) members: BTreeSet<NodeId>,
     /// When copies of keys were found nowhere for the first time.
@@ -193,7 +195,17 @@ impl Judge {
         if let Some(since) = self.seen.copying_since {
             self.seen.copy_time += now.since(since);
         }
-        self.seen.changes = self.plan.changes;
+        let changes = self.plan.changes.into_iter();
+        self.seen.staged =
+            changes.map(|(at, label)| FaultSpan { label, from: at, until: at }).collect();
+        self.seen.staged.extend(self.plan.surges.iter().map(|surge| {
+            let from = SimTime::ZERO + surge.at;
+            FaultSpan {
+                label: format!("surge of key {}", surge.key),
+                from,
+                until: from + surge.r#for,
+            }
+        }));
         self.seen
     }
 
@@ -204,7 +216,15 @@ impl Judge {
     /// Gives `client` a request.
     fn give(&mut self, client: NodeId, driver: &mut Driver<'_, Part, Event>) {
         let plan = &mut self.plan;
-        let key = plan.picker.draw(&mut plan.keys) as u32;
+        let mut key = plan.picker.draw(&mut plan.keys) as u32;
+        for surge in &plan.surges {
+            let from = SimTime::ZERO + surge.at;
+            // One draw for each surge and request, so that moving one moves no other draw.
+            let joins = plan.crowds.chance(surge.share);
+            if joins && from <= driver.now() && driver.now() < from + surge.r#for {
+                key = surge.key;
+            }
+        }
         let want = if plan.wants.chance(plan.reads) { Want::Read } else { Want::Write };
         let id = RequestId(self.next_id);
         self.next_id += 1;

@@ -110,9 +110,9 @@ metrics! {
     HIT_RATIO = "hit_ratio", "hit ratio", Share, Higher:
         "Of the measured reads that were answered, the share whose value was at a node and not fetched from the origin; not measured where there is no read. Over time: of the reads answered in a window; as in the window before where there is none.";
     HIT_DIP = "hit_dip", "hit ratio, dip", Share, Lower:
-        "The hit ratio over the whole windows from the warm-up to the first fault or change of members, minus the lowest hit ratio of a window after it that has reads. Not measured where nothing happens, or no window is whole.";
+        "The hit ratio over the whole windows from the warm-up to the first fault, surge or change of members, minus the lowest hit ratio of a window after it that has reads. Not measured where nothing happens, or no window is whole.";
     HIT_RECOVERY = "hit_recovery", "hit ratio, time to recover", Nanoseconds, Lower:
-        "From the first fault or change of members to the end of the last window whose hit ratio is more than 2 percentage points below that before; the horizon where it is still so then.";
+        "From the first fault, surge or change of members to the end of the last window whose hit ratio is more than 2 percentage points below that before; the horizon where it is still so then.";
     ORIGIN_FETCHES = "origin_fetches", "fetches from the origin", Count, Lower:
         "Fetches that nodes sent to the origin after the warm-up.";
     LOAD_SKEW = "load_skew", "load, max/mean", Ratio, Lower:

@@ -61,7 +61,7 @@ use view::{Blueprint, Keys, ViewMaker};
 pub use config::{
     BoundConfig, CacheConfig, ChangeConfig, Detector, HeartbeatsConfig, Holding, LogNormalSizes,
     Misroute, MotionConfig, Overflow, OverloadConfig, ParetoSizes, ReadFrom, SizeKind, Sizes,
-    StoreConfig, UniformSizes,
+    StoreConfig, SurgeConfig, UniformSizes,
 };
 pub use metrics::*;
 
@@ -118,7 +118,7 @@ impl Cast {
     fn directory(&self, motion: &MotionConfig) -> Directory {
         let mut directory = Directory::default();
         for member in &self.members {
-            directory.add(member.name.clone(), "node");
+            directory.add_in_zone(member.name.clone(), "node", &member.zone);
         }
         directory.add_group("client", motion.clients);
         directory.add_group("origin", 1);
@@ -159,6 +159,9 @@ pub fn check(setup: &Setup, place: Place, problems: &mut Problems) {
             .contains(&name)
             || name.strip_prefix("client-").is_some_and(|rest| rest.parse::<u32>().is_ok())
     };
+    for surge in motion.surges.iter().filter(|surge| key_count(setup) <= surge.key.into()) {
+        problems.add(place, format!("there is no key {}: they count from 0", surge.key));
+    }
     for member in cast.members.iter().filter(|member| is_taken(&member.name)) {
         problems.add(place, format!("no member can be called `{}`", member.name));
     }
@@ -327,6 +330,7 @@ fn plan(
         load,
         picker,
         reads: motion.reads,
+        surges: motion.surges.clone(),
         deadline: motion.deadline,
         window: motion.window,
         warm_up: SimTime::ZERO + around.warm_up,
@@ -334,6 +338,7 @@ fn plan(
         keys: seed.stream("asked keys", ""),
         clients: seed.stream("asking clients", ""),
         wants: seed.stream("reads and writes", ""),
+        crowds: seed.stream("surges", ""),
         noticing: seed.stream("noticing", ""),
     }
 }

@@ -41,11 +41,7 @@ pub(super) fn record(
         RunEnd::TimeCap => Ending::Incomplete("the time cap was reached".into()),
     };
     let mut faults = faults;
-    faults.extend(seen.changes.iter().map(|(at, label)| FaultSpan {
-        label: label.clone(),
-        from: *at,
-        until: *at,
-    }));
+    faults.extend(seen.staged.iter().cloned());
     faults.sort_by_key(|fault| fault.from);
     let mut story = Story {
         motion,

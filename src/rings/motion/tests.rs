@@ -97,7 +97,7 @@ fn one_node_is_an_m_m_1_queue_and_several_servers_an_m_m_c() {
         );
         let record = trial("variants = [\"ring\"]\nnodes = 1", &motion, "").run(1);
         near(mean_latency_ms(&record), expected_ms, expected_ms * 0.03);
-        assert_eq!(value(&record, "failed"), 0.0);
+        near(value(&record, "failed"), 0.0, 0.0);
         // All but what is under way at the horizon.
         near(value(&record, "work"), 1.0, 1e-4);
     }
@@ -154,8 +154,9 @@ fn equal_views_misroute_nothing_and_late_ones_do() {
         trial(rings, &motion, "").run(1)
     };
     let prompt = run("\"0s\"", "refuse");
-    assert_eq!((value(&prompt, "misrouted"), value(&prompt, "failed")), (0.0, 0.0));
-    assert_eq!(value(&prompt, "views"), 1.0);
+    near(value(&prompt, "misrouted"), 0.0, 0.0);
+    near(value(&prompt, "failed"), 0.0, 0.0);
+    near(value(&prompt, "views"), 1.0, 0.0);
     // Each hears of it between 0 and 10 s later, apart from the others; until then, requests for
     // the newcomer's keys go to where they were.
     for misroute in ["serve", "forward", "refuse"] {
@@ -185,10 +186,10 @@ fn a_newcomer_gets_copies_of_its_keys_and_nothing_else_moves() {
         value(&record, "copied_bytes") / stored,
         1e-9,
     );
-    assert_eq!(value(&record, "copied_ratio"), 1.0);
+    near(value(&record, "copied_ratio"), 1.0, 0.0);
     assert_eq!(record.value("change_bytes", "add"), Some(value(&record, "copied_bytes")));
-    assert_eq!(value(&record, "lost_keys"), 0.0);
-    assert_eq!(value(&record, "failed"), 0.0);
+    near(value(&record, "lost_keys"), 0.0, 0.0);
+    near(value(&record, "failed"), 0.0, 0.0);
     // 40 MB into the newcomer at 10 MB/s, and no more than 4 senders at 5 MB/s each.
     let seconds = record.value("change_time", "add").unwrap() / 1e9;
     let least = value(&record, "copied_bytes") / 10e6;
@@ -219,7 +220,7 @@ fn answers_wait_behind_a_whole_batch_of_copies_and_a_small_share_takes_longer() 
     assert!(300.0 < worst(&large), "{}", worst(&large));
     assert!(worst(&small) < 150.0, "{}", worst(&small));
     assert!(4.0 * value(&small, "copy_time") < value(&slow, "copy_time"));
-    assert_eq!(value(&small, "copied_bytes"), value(&slow, "copied_bytes"));
+    near(value(&small, "copied_bytes"), value(&slow, "copied_bytes"), 0.0);
 }
 
 #[test]
@@ -234,10 +235,10 @@ fn a_crash_of_one_of_two_copies_loses_nothing_and_the_copies_are_made_anew() {
         let fault =
             format!("[[fault]]\nat = \"20s\"\nfor = \"20s\"\n{crash} = {{ target = \"node-2\" }}");
         let record = trial(rings, motion, &fault).run(1);
-        assert_eq!(value(&record, "failed"), 0.0, "{crash}");
-        assert_eq!(value(&record, "lost_keys"), 0.0, "{crash}");
+        near(value(&record, "failed"), 0.0, 0.0);
+        near(value(&record, "lost_keys"), 0.0, 0.0);
         // Down and up: two views. What came back had its keys still.
-        assert_eq!(value(&record, "views"), 2.0, "{crash}");
+        near(value(&record, "views"), 2.0, 0.0);
         assert!(0.0 < value(&record, "copied_bytes"), "{crash}");
         assert!(value(&record, "copied_ratio") < 0.9, "{crash}");
         assert_eq!(record.value("change_bytes", "up"), Some(0.0), "{crash}");
@@ -261,7 +262,7 @@ fn the_only_copy_on_a_machine_that_is_down_is_found_nowhere_until_it_is_back() {
     near(value(&record, "availability"), 1.0 - 1.0 / 9.0, 0.06);
     let failures = record.curves.iter().find(|c| c.metric.name == "failures").unwrap();
     // Senders find it again when their retransmission timer, which has backed off, falls due.
-    assert!(failures.values[40..].iter().all(|&rate| rate == 0.0));
+    assert!(failures.values[40..].iter().all(|&rate| rate <= 0.0));
 }
 
 #[test]
@@ -295,9 +296,9 @@ fn a_paused_node_is_held_for_dead_by_heartbeats_alone() {
     let fault = "[[fault]]\nat = \"10s\"\nfor = \"5s\"\npause = { target = \"node-1\" }";
     let beats = "{ heartbeats = { every = \"500ms\", timeout = \"1s\" } }";
     let record = trial(rings, &motion(beats), fault).run(1);
-    assert_eq!(value(&record, "views"), 2.0);
+    near(value(&record, "views"), 2.0, 0.0);
     let told = trial(rings, &motion("{ delay = \"1s\" }"), fault).run(1);
-    assert_eq!(value(&told, "views"), 0.0);
+    near(value(&told, "views"), 0.0, 0.0);
 }
 
 #[test]
@@ -312,13 +313,13 @@ fn overload_spreads_from_the_node_that_dies_to_those_that_get_its_load() {
         overload = { dies_after = \"3s\" }";
     let fault = "[[fault]]\nat = \"10s\"\ncrash_process = { target = \"node-0\" }";
     let record = trial(&format!("{rings}\nreplicas = 4"), motion, fault).run(1);
-    assert_eq!(value(&record, "dead_nodes"), 3.0);
-    assert_eq!(value(&record, "cascade"), 3.0);
+    near(value(&record, "dead_nodes"), 3.0, 0.0);
+    near(value(&record, "cascade"), 3.0, 0.0);
     assert_eq!(record.faults.len(), 4);
     let told = "node-0 is down, and 3 more have too much: node-1, node-2, node-3";
     assert!(record.findings.iter().any(|found| found.ends_with(told)), "{:?}", record.findings);
     let calm = trial(&format!("{rings}\nreplicas = 4"), motion, "").run(1);
-    assert_eq!(value(&calm, "dead_nodes"), 0.0);
+    near(value(&calm, "dead_nodes"), 0.0, 0.0);
 }
 
 #[test]
@@ -339,10 +340,62 @@ fn a_bound_keeps_a_hot_key_from_one_node() {
     for overflow in ["walk", "rehash"] {
         let bound = format!("bound = {{ factor = 1.25, overflow = \"{overflow}\" }}");
         let bounded = trial(rings, &motion(&bound), "").run(1);
-        assert_eq!(value(&bounded, "failed"), 0.0, "{overflow}");
+        near(value(&bounded, "failed"), 0.0, 0.0);
         assert!(value(&bounded, "load_skew") < 1.6, "{overflow}");
         assert!(0.0 < value(&bounded, "spilled"), "{overflow}");
-        assert_eq!(value(&bounded, "misrouted"), 0.0, "{overflow}");
+        near(value(&bounded, "misrouted"), 0.0, 0.0);
+    }
+}
+
+#[test]
+fn a_surge_makes_one_key_hot_while_it_lasts() {
+    let rings = "variants = [\"ring\"]\nnodes = 10\nkeys = { made = { count = 1000 } }";
+    let motion = format!(
+        "duration = \"30s\"\nload = {{ open = {{ poisson = \"1000/s\" }} }}
+        surges = [{{ at = \"10s\", for = \"10s\", share = \"50%\", key = 7 }}]\n{STORE}"
+    );
+    let record = trial(rings, &motion, "").run(1);
+    let skew = &record.curves.iter().find(|c| c.metric.name == "load_skew").unwrap().values;
+    // Half of the requests for one of ten nodes, and its part of the others.
+    assert!(skew[11..19].iter().all(|&skew| (4.8..6.5).contains(&skew)), "{skew:?}");
+    assert!(skew[..10].iter().chain(&skew[20..]).all(|&skew| skew < 2.0), "{skew:?}");
+    assert_eq!(record.faults[0].label, "surge of key 7");
+    let wrong = read(rings, &motion.replace("key = 7", "key = 1000"), "").err();
+    assert_eq!(wrong, Some(vec!["there is no key 1000: they count from 0".into()]));
+}
+
+#[test]
+fn a_zone_that_fails_takes_all_its_nodes_with_it() {
+    let rings = "variants = [\"ring\"]\nkeys = { made = { count = 2000 } }\nreplicas = 3
+        nodes = [{ name = \"a\", count = 2, zone = \"eu/1\" }, { name = \"b\", count = 4, zone = \"us\" }]";
+    let motion = format!(
+        "duration = \"40s\"\nload = {{ open = {{ poisson = \"200/s\" }} }}
+        retry = {{ timeout = \"500ms\", retries = 5 }}\n{STORE}"
+    );
+    let fault = "[[fault]]\nat = \"10s\"\nfor = \"10s\"\ncrash_machine = { target = \"eu\" }";
+    let record = trial(rings, &motion, fault).run(1);
+    near(value(&record, "views"), 4.0, 0.0);
+    // Two of three copies are the most that can be lost.
+    near(value(&record, "failed"), 0.0, 0.0);
+    near(value(&record, "lost_keys"), 0.0, 0.0);
+}
+
+#[test]
+fn an_estimate_is_near_the_events_that_happen() {
+    let rings = "variants = [\"ring\"]\nnodes = 20";
+    for motion in [
+        format!("duration = \"60s\"\nload = {{ open = {{ poisson = \"500/s\" }} }}\n{STORE}"),
+        "duration = \"60s\"\nclients = 30\nload = { closed = { think = \"50ms\" } }
+            retry = { timeout = \"1s\" }\nbandwidth = \"1Gbit/s\"
+            node = { cache = { capacity = \"1MB\" } }"
+            .into(),
+    ] {
+        let trial = trial(rings, &motion, "");
+        let config = trial.setup.config.motion.as_ref().unwrap();
+        let choice = &trial.setup.config.variants[0];
+        let estimated = estimate(choice, &trial.setup, config).operations;
+        let ratio = estimated / trial.run(1).event_count as f64;
+        assert!((0.5..2.0).contains(&ratio), "{ratio}");
     }
 }
 
@@ -398,8 +451,8 @@ fn the_monitor_remembers_what_it_decided() {
     let fault = "[[fault]]\nat = \"10s\"\nfor = \"2s\"\ncrash_process = { target = \"monitor\" }
         [[fault]]\nat = \"25s\"\nfor = \"2s\"\ncrash_process = { target = \"clients\" }";
     let record = trial("variants = [\"ring\"]\nnodes = 4", motion, fault).run(1);
-    assert_eq!(value(&record, "views"), 2.0);
-    assert_eq!(value(&record, "misrouted"), 0.0);
+    near(value(&record, "views"), 2.0, 0.0);
+    near(value(&record, "misrouted"), 0.0, 0.0);
     let changes: Vec<&str> = record
         .faults
         .iter()
@@ -432,7 +485,8 @@ fn every_variant_serves_every_key_through_every_change() {
         let fault =
             "[[fault]]\nat = \"25s\"\nfor = \"3s\"\ncrash_process = { target = \"any:node\" }";
         let record = trial(&rings, &motion, fault).run(7);
-        assert_eq!(value(&record, "failed"), 0.0, "{}", entry.about.name);
+        let failed = value(&record, "failed");
+        assert!(failed <= 0.0, "{}: {failed} requests failed", entry.about.name);
     }
 }
 
