@@ -27,7 +27,6 @@ mod protocol;
 mod report;
 mod store;
 #[cfg(test)]
-#[expect(clippy::float_cmp, reason = "counts and exact shares, which are the same to the last bit")]
 mod tests;
 mod view;
 

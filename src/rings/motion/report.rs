@@ -8,7 +8,7 @@ use crate::model::cluster::ClusterEnd;
 use crate::model::directory::Directory;
 use crate::model::node::NodeId;
 use crate::model::surroundings::Surroundings;
-use crate::record::{Curve, Ending, FaultSpan, Measure, Metric, Profile, Record, Sample, Subject};
+use crate::record::{Curve, Ending, Measure, Metric, Profile, Record, Sample, Subject};
 
 use super::config::{Holding, MotionConfig};
 use super::judge::{Judge, Seen, Window};
