@@ -12,6 +12,7 @@ pub mod network;
 pub mod node;
 pub mod placement;
 pub mod popularity;
+pub mod raft;
 pub mod station;
 mod strike;
 pub mod surroundings;

@@ -336,8 +336,15 @@ impl<N: Node> Context<'_, N> {
         &mut self,
         part: &mut P,
         input: Input<P>,
-        mut wrap: impl FnMut(Output<P>) -> Output<N>,
+        wrap: impl FnMut(Output<P>) -> Output<N>,
     ) {
+        let outputs = self.ask_part(part, input);
+        self.outputs.extend(outputs.into_iter().map(wrap));
+    }
+
+    /// Lets a part of this node react to `input`, and gives what it puts out: for a node that
+    /// keeps some of it to itself. The rest goes on by [`put_out`](Self::put_out).
+    pub fn ask_part<P: Node>(&mut self, part: &mut P, input: Input<P>) -> Vec<Output<P>> {
         let mut outputs = Vec::new();
         let mut ctx = Context {
             id: self.id,
@@ -350,7 +357,12 @@ impl<N: Node> Context<'_, N> {
             outputs: &mut outputs,
         };
         part.handle(input, &mut ctx);
-        self.outputs.extend(outputs.into_iter().map(&mut wrap));
+        outputs
+    }
+
+    /// Puts out what a part did.
+    pub fn put_out(&mut self, output: Output<N>) {
+        self.outputs.push(output);
     }
 }
 
