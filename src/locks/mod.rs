@@ -14,12 +14,19 @@
 mod elapsed_release;
 pub mod history;
 pub mod judge;
+mod lease_table;
 mod load;
+mod majority;
 pub mod matrix;
 pub mod measure;
 mod party;
+mod pg_advisory;
 mod polling;
+mod postgres;
 mod redis;
+mod redisson;
+mod redlock;
+mod replicated;
 pub mod resource;
 pub mod section;
 mod set_nx_del;
@@ -51,6 +58,13 @@ pub const CATALOGUE: &[Entry] = &[
     Entry::of::<Polling<set_nx_del::Params>>(),
     Entry::of::<Polling<elapsed_release::Params>>(),
     Entry::of::<Polling<token::Params>>(),
+    Entry::of::<redisson::Redisson>(),
+    Entry::of::<replicated::Replicated>(),
+    Entry::of::<replicated::ReplicatedWait>(),
+    Entry::of::<redlock::Redlock>(),
+    Entry::of::<pg_advisory::PgAdvisory>(),
+    Entry::of::<lease_table::LeaseTable>(),
+    Entry::of::<majority::Majority>(),
 ];
 
 /// Names a lock among those that there are.

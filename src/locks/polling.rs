@@ -11,7 +11,7 @@ use crate::kernel::time::{SimDuration, SimTime};
 use crate::model::clock::WallTime;
 use crate::model::node::{Context, Input, Node, NodeId, TimerId};
 
-use super::redis::{Command, Message, Persistence, Reply, Server};
+use super::redis::{Command, Message, Persistence, Reply, Server, ServerRole};
 use super::{Indication, LockId, LockProtocol, Refusal, Release, Request, Servers, Terms, Tokens};
 
 config! {
@@ -86,12 +86,17 @@ impl<M: Manner> LockProtocol for Polling<M> {
         Servers::One
     }
 
-    fn server(manner: &M, _: &Terms) -> Persistence {
-        manner.persistence().clone()
+    fn server(manner: &M, terms: &Terms) -> ServerRole {
+        ServerRole {
+            persistence: manner.persistence().clone(),
+            restart_delay: SimDuration::ZERO,
+            replication: None,
+            terms: terms.clone(),
+        }
     }
 
     fn client(manner: &M, terms: &Terms) -> ClientRole<M> {
-        ClientRole { manner: manner.clone(), server: terms.servers[0], counts: terms.is_counted }
+        ClientRole { manner: manner.clone(), terms: terms.clone() }
     }
 }
 
@@ -138,8 +143,7 @@ pub(super) enum Plan {
 #[derive(Clone, Debug)]
 pub(super) struct ClientRole<M> {
     pub(super) manner: M,
-    pub(super) server: NodeId,
-    pub(super) counts: bool,
+    pub(super) terms: Terms,
 }
 
 /// The client.
@@ -152,6 +156,8 @@ pub(super) struct Client<M> {
     /// Commands under way.
     calls: BTreeMap<u64, Call>,
     next_call: u64,
+    /// The position of the server that it takes for the primary.
+    server: usize,
 }
 
 /// An acquisition under way.
@@ -216,7 +222,7 @@ impl<M: Manner> Client<M> {
 
     fn attempt(&mut self, lock: LockId, ctx: &mut Ctx<'_, M>) {
         let Some(quest) = self.quests.get_mut(&lock) else { return };
-        let mut commands = self.role.manner.acquire(quest.value, self.role.counts);
+        let mut commands = self.role.manner.acquire(quest.value, self.role.terms.is_counted);
         let first = commands.remove(0);
         quest.commands = commands;
         let hold =
@@ -238,7 +244,17 @@ impl<M: Manner> Client<M> {
         let timeout = self.role.manner.transport().timeout;
         call.timer = Some(ctx.set_timer(timeout, Timer::TimedOut));
         let (lock, command) = (call.lock, call.command.clone());
-        ctx.send(self.role.server, Message::Ask { id, lock, command });
+        ctx.send(self.server(), Message::Ask { id, lock, command, wait: None });
+    }
+
+    fn server(&self) -> NodeId {
+        self.role.terms.servers[self.server]
+    }
+
+    /// The server is gone, or is not the primary: the next one may be.
+    fn move_on(&mut self, ctx: &mut Ctx<'_, M>) {
+        self.server = (self.server + 1) % self.role.terms.servers.len();
+        self.fail_all(ctx);
     }
 
     /// Every command that was sent has failed: the connection is gone.
@@ -278,6 +294,10 @@ impl<M: Manner> Client<M> {
     }
 
     fn answered(&mut self, id: u64, reply: Reply, ctx: &mut Ctx<'_, M>) {
+        if reply == Reply::ReadOnly {
+            self.move_on(ctx);
+            return;
+        }
         let Some(call) = self.calls.remove(&id) else { return };
         if let Some(timer) = call.timer {
             ctx.cancel_timer(timer);
@@ -304,7 +324,7 @@ impl<M: Manner> Client<M> {
         let poll = self.role.manner.poll();
         let Some(quest) = self.quests.get_mut(&lock) else { return };
         match reply {
-            Reply::Busy => {
+            Reply::Busy(_) => {
                 let has_time =
                     |poll: &SimDuration| quest.until.is_none_or(|until| ctx.now() + *poll <= until);
                 if let Some(poll) = poll.filter(has_time) {
@@ -323,7 +343,7 @@ impl<M: Manner> Client<M> {
                     return;
                 }
             }
-            Reply::Done(_) => (),
+            Reply::Done(_) | Reply::StillHeld | Reply::ReadOnly => (),
         }
         self.go_on(lock, ctx);
     }
@@ -393,6 +413,7 @@ impl<M: Manner> Node for Client<M> {
             quests: BTreeMap::new(),
             calls: BTreeMap::new(),
             next_call: 0,
+            server: 0,
         }
     }
 
@@ -409,12 +430,12 @@ impl<M: Manner> Node for Client<M> {
             Input::Message { message: Message::Answer { id, reply, .. }, .. } => {
                 self.answered(id, reply, ctx);
             }
-            Input::Closed { peer, .. } if peer == self.role.server => self.fail_all(ctx),
+            Input::Closed { peer, .. } if peer == self.server() => self.move_on(ctx),
             Input::Timer(Timer::Poll(lock)) => self.attempt(lock, ctx),
             Input::Timer(Timer::GoOn(lock)) => self.go_on(lock, ctx),
             Input::Timer(Timer::TimedOut) => {
-                ctx.disconnect(self.role.server);
-                self.fail_all(ctx);
+                ctx.disconnect(self.server());
+                self.move_on(ctx);
             }
             Input::Timer(Timer::Resend(id)) => self.send(id, ctx),
             Input::Timer(Timer::Release(lock, command)) => {
@@ -423,7 +444,7 @@ impl<M: Manner> Node for Client<M> {
             Input::Timer(Timer::Renew(lock, value)) => self.renew(lock, value, ctx),
             Input::Start
             | Input::Request(Request::Validate { .. })
-            | Input::Message { message: Message::Ask { .. }, .. }
+            | Input::Message { .. }
             | Input::Overload { .. }
             | Input::Closed { .. }
             | Input::Synced(_)

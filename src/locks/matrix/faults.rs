@@ -249,6 +249,24 @@ pub const FAULTS: &[Fault] = &[
         },
     },
     Fault {
+        id: "F10",
+        title: "F10 failover",
+        applies: |variant, servers| {
+            variant.fails_over || matches!(servers, Servers::Replicas(_) | Servers::Log(_))
+        },
+        script: |variant, servers, base| {
+            let mut script = Script::of(base, [600.0, 100.0, 100.0]);
+            script.steps.pop();
+            let crash = "crash_process = { target = \"server-1\" }";
+            if servers == Servers::One {
+                // What takes the address over has the disk.
+                return script.at(100.0, Some((variant.down_ms)(base)), crash);
+            }
+            let cut = "partition = { sides = [[\"server-1\"], [\"server-3\"]] }";
+            script.at(0.0, Some(100.0), cut).at(100.0, None, crash)
+        },
+    },
+    Fault {
         id: "F11",
         title: "F11 holder cut from service",
         applies: always,
@@ -291,6 +309,19 @@ pub const FAULTS: &[Fault] = &[
         applies: always,
         script: |_, servers, base| {
             (1..=servers.count() / 2 + 1).fold(Script::of(base, NORMAL), crash_server)
+        },
+    },
+    Fault {
+        id: "F15",
+        title: "F15 waiter lease expires",
+        applies: |_, servers| matches!(servers, Servers::Log(_)),
+        script: |_, _, base| {
+            let pause = "pause = { target = \"client-2\" }";
+            Script::of(base, [2.5 * base.ttl_ms, 100.0, 100.0]).at(
+                200.0,
+                Some(2.0 * base.ttl_ms),
+                pause,
+            )
         },
     },
     Fault {

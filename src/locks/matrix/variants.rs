@@ -21,6 +21,8 @@ pub struct Variant {
     pub(super) down_ms: fn(&Base) -> f64,
     /// For how long a lock stays free that its holder's failure freed, in milliseconds.
     pub(super) lock_delay_ms: f64,
+    /// Whether another server takes its address over when it is lost.
+    pub(super) fails_over: bool,
 }
 
 impl Variant {
@@ -42,6 +44,7 @@ pub const VARIANTS: &[Variant] = &[
         },
         down_ms: |_| 5.0,
         lock_delay_ms: 0.0,
+        fails_over: false,
     },
     Variant {
         id: "V1b",
@@ -53,6 +56,7 @@ pub const VARIANTS: &[Variant] = &[
         },
         down_ms: |_| 5.0,
         lock_delay_ms: 0.0,
+        fails_over: false,
     },
     Variant {
         id: "V2",
@@ -64,6 +68,7 @@ pub const VARIANTS: &[Variant] = &[
         },
         down_ms: |_| 5.0,
         lock_delay_ms: 0.0,
+        fails_over: false,
     },
     Variant {
         id: "V3",
@@ -75,10 +80,127 @@ pub const VARIANTS: &[Variant] = &[
         },
         down_ms: |_| 5.0,
         lock_delay_ms: 0.0,
+        fails_over: false,
+    },
+    Variant {
+        id: "V4",
+        title: "V4 Redisson watchdog",
+        name: "redisson",
+        params: redisson,
+        down_ms: |_| 5.0,
+        lock_delay_ms: 0.0,
+        fails_over: false,
+    },
+    Variant {
+        id: "V5",
+        title: "V5 V3+async replica",
+        name: "replicated",
+        params: |base, timeout| {
+            let (ttl, sleep) = (duration(base.ttl_ms), duration(base.poll_ms));
+            let lock = format!("ttl = \"{ttl}\", sleep = \"{sleep}\"{}", transport(timeout));
+            format!("lock = {{ {lock} }}, replication = {{ {SENTINEL} }}")
+        },
+        down_ms: |_| 5.0,
+        lock_delay_ms: 0.0,
+        fails_over: false,
+    },
+    Variant {
+        id: "V5w",
+        title: "V5w Redisson WAIT>=1",
+        name: "replicated_wait",
+        params: |base, timeout| {
+            let (lock, wait) = (redisson(base, timeout), duration(base.ttl_ms));
+            format!(
+                "lock = {{ {lock} }}, replication = {{ {SENTINEL} }}, wait = {{ wanted = 1, \
+                 timeout = \"{wait}\" }}"
+            )
+        },
+        down_ms: |_| 5.0,
+        lock_delay_ms: 0.0,
+        fails_over: false,
+    },
+    Variant {
+        id: "V6",
+        title: "V6 Redlock",
+        name: "redlock",
+        params: |base, _| redlock(base, 0.0),
+        down_ms: |_| 5.0,
+        lock_delay_ms: 0.0,
+        fails_over: false,
+    },
+    Variant {
+        id: "V6d",
+        title: "V6d Redlock delayed",
+        name: "redlock",
+        params: |base, _| redlock(base, 1.02 * base.ttl_ms),
+        down_ms: |_| 5.0,
+        lock_delay_ms: 0.0,
+        fails_over: false,
+    },
+    Variant {
+        id: "V11",
+        title: "V11 PG session lock",
+        name: "pg_advisory",
+        params: |_, timeout| match timeout {
+            Some(ms) => format!("timeout = \"{}\"", duration(ms)),
+            None => String::new(),
+        },
+        down_ms: |_| 50.0,
+        lock_delay_ms: 0.0,
+        fails_over: true,
+    },
+    Variant {
+        id: "V11c",
+        title: "V11c PG lease table",
+        name: "lease_table",
+        params: |base, timeout| {
+            let (ttl, poll) = (duration(base.ttl_ms), duration(base.poll_ms));
+            let timeout = timeout.map(|ms| format!(", timeout = \"{}\"", duration(ms)));
+            format!("ttl = \"{ttl}\", poll = \"{poll}\"{}", timeout.unwrap_or_default())
+        },
+        down_ms: |_| 50.0,
+        lock_delay_ms: 0.0,
+        fails_over: true,
+    },
+    Variant {
+        id: "V12",
+        title: "V12 majority no clock",
+        name: "majority",
+        params: |base, timeout| {
+            let (least, most) = (duration(base.poll_ms), duration(2.0 * base.poll_ms));
+            let timeout = duration(timeout.unwrap_or(2.5 * base.poll_ms));
+            format!("retry_min = \"{least}\", retry_max = \"{most}\", timeout = \"{timeout}\"")
+        },
+        down_ms: |_| 5.0,
+        lock_delay_ms: 0.0,
+        fails_over: false,
     },
 ];
 
 fn transport(timeout_ms: Option<f64>) -> String {
     timeout_ms
         .map_or(String::new(), |ms| format!(", transport = {{ timeout = \"{}\" }}", duration(ms)))
+}
+
+/// A sentinel that acts within a time to live, and prefers the third server.
+const SENTINEL: &str = "ping = \"10ms\", down_after = \"20ms\", priorities = [100, 100, 10]";
+
+fn redisson(base: &Base, timeout_ms: Option<f64>) -> String {
+    let (lease, poll) = (duration(base.ttl_ms), duration(base.poll_ms));
+    let most = duration(2.0 * base.poll_ms);
+    let timeout = timeout_ms.map(|ms| format!(", timeout = \"{}\"", duration(ms)));
+    format!(
+        "lease = \"{lease}\", wait = {{ poll = \"{poll}\" }}, transport = {{ delay = \"{poll}\", \
+         delay_max = \"{most}\"{} }}",
+        timeout.unwrap_or_default()
+    )
+}
+
+fn redlock(base: &Base, restart_delay_ms: f64) -> String {
+    let (ttl, least) = (duration(base.ttl_ms), duration(base.poll_ms));
+    let (most, delay) = (duration(2.0 * base.poll_ms), duration(restart_delay_ms));
+    format!(
+        "ttl = \"{ttl}\", retry_min = \"{least}\", retry_max = \"{most}\", \
+         restart_delay = \"{delay}\""
+    )
 }
