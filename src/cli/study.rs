@@ -8,14 +8,14 @@ use clap::Args;
 use serde_json::{Map, Value as Json, json};
 
 use crate::config::Bytes;
-use crate::experiments::{self, Conduct, Estimate, Harvest, Run, WINGS};
+use crate::experiments::{self, Conduct, Estimate, Harvest, Run, Settled, WINGS};
 use crate::record::brief::Brief;
 use crate::record::claims::{self, Outcome, Verdict};
 use crate::record::summary::{self, Summary};
 use crate::record::{Ending, Record};
-use crate::report::Report;
 use crate::report::compose::{self, Occasion};
 use crate::report::render::{self, Artefact, Screen};
+use crate::report::{BottomLine, Report, Tone};
 use crate::scenario::Scenario;
 
 use super::console::{self, Console};
@@ -74,27 +74,39 @@ impl<'a> Study<'a> {
         args: &ConductArgs,
         console: &Console,
     ) -> Result<Self, Failure> {
-        let plan = scenario.plan();
+        let mut plan = scenario.plan();
         let jobs = args.jobs_for(&plan);
         args.refuse_if_too_large(experiments::estimate(&plan, jobs))?;
         let interrupt = Interrupt::listen();
-        let carry_out = |jobs| {
+        let carry_out = |plan: &[Run], jobs| {
             let progress = Progress::new(plan.len(), console.is_watched());
             let conduct = Conduct { jobs, stop: interrupt.flag() };
-            experiments::carry_out(&plan, conduct, &|run: &Run| progress.step(run.name()))
+            experiments::carry_out(plan, conduct, &|run: &Run| progress.step(run.name()))
         };
-        let harvest = carry_out(jobs);
-        let mut study = Self::of(verb, scenario, plan.len(), harvest);
+        let settled = scenario.finds_warm_up.then(|| {
+            let pilot = carry_out(&plan, jobs);
+            experiments::settled(&mut plan, &pilot.records)
+        });
+        let harvest = carry_out(&plan, jobs);
+        let settled = settled.unwrap_or_default();
+        let mut study = Self::of(verb, scenario, plan.len(), harvest, &settled);
         if args.verify_determinism && interrupt.exit().is_none() {
             // The second time the runs come one after the other, so that threads show too.
-            let again = Self::of(verb, scenario, plan.len(), carry_out(1));
+            let again = carry_out(&plan, 1);
+            let again = Self::of(verb, scenario, plan.len(), again, &settled);
             study.difference = study.difference_from(&again)?;
         }
         study.interrupted = interrupt.exit().filter(|_| 0 < study.harvest.left_out);
         Ok(study)
     }
 
-    fn of(verb: &'static str, scenario: &'a Scenario, planned: usize, harvest: Harvest) -> Self {
+    fn of(
+        verb: &'static str,
+        scenario: &'a Scenario,
+        planned: usize,
+        harvest: Harvest,
+        settled: &[Settled],
+    ) -> Self {
         let summaries = summary::of(&harvest.records);
         let verdicts = claims::judge(&scenario.claims, &harvest.records, &summaries);
         let briefs: Vec<Brief> = WINGS.iter().map(|wing| wing.brief).collect();
@@ -103,6 +115,9 @@ impl<'a> Study<'a> {
             let finished = harvest.records.len();
             notes.push(format!("interrupted: {finished} of {planned} runs were finished"));
         }
+        notes.extend(settled.iter().filter(|one| one.after.is_some()).map(Settled::to_string));
+        let restless: Vec<String> =
+            settled.iter().filter(|one| one.after.is_none()).map(Settled::to_string).collect();
         let occasion = Occasion {
             title: scenario.name.clone(),
             question: scenario.question.clone(),
@@ -111,7 +126,12 @@ impl<'a> Study<'a> {
             notes,
             provenance: repeat::provenance(verb, scenario),
         };
-        let report = compose::compose(occasion, &harvest.records, &summaries);
+        let mut report = compose::compose(occasion, &harvest.records, &summaries);
+        if !restless.is_empty() {
+            // Before anything else: what follows is no steady state.
+            let text = format!("{}; {}", restless.join("; "), report.bottom_line.text);
+            report.bottom_line = BottomLine { tone: Tone::Unknown, text };
+        }
         Self {
             verb,
             scenario,

@@ -10,6 +10,7 @@
 mod locks;
 mod queues;
 mod rings;
+mod settle;
 mod wing;
 
 use std::fmt::{Debug, Write as _};
@@ -21,10 +22,12 @@ use rayon::prelude::*;
 
 use crate::choice::Choice;
 use crate::kernel::rng::Seed;
+use crate::kernel::time::SimDuration;
 use crate::model::directory::Directory;
 use crate::model::fault::FaultPlan;
 use crate::record::{Ending, Record, Subject};
 
+pub use settle::{Settled, settled};
 pub use wing::{Laid, Listing, Wing};
 
 /// All wings, in the order in which reports have them.
@@ -53,6 +56,9 @@ pub trait Experiment: Debug + Send + Sync {
 
     /// Its nodes; `None` where it has none.
     fn directory(&self) -> Option<&Directory>;
+
+    /// The same, in which nothing is measured before `warm_up` is over.
+    fn with_warm_up(&self, warm_up: SimDuration) -> Arc<dyn Experiment>;
 }
 
 /// What a run will cost, foretold.
@@ -231,6 +237,10 @@ mod tests {
 
         fn directory(&self) -> Option<&Directory> {
             None
+        }
+
+        fn with_warm_up(&self, _: SimDuration) -> Arc<dyn Experiment> {
+            Arc::new(Toy { variants: self.variants.clone() })
         }
     }
 

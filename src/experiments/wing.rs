@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use crate::choice::{About, Choice, Listed};
 use crate::config::{Config, Problems, Value, ValueKind};
 use crate::kernel::rng::Seed;
-use crate::kernel::time::SimTime;
+use crate::kernel::time::{SimDuration, SimTime};
 use crate::model::directory::Directory;
 use crate::model::fault::FaultPlan;
 use crate::model::surroundings::Surroundings;
@@ -51,6 +51,8 @@ pub trait Laid: Debug {
     fn subject(&self) -> Subject;
     /// Its nodes, by which a scenario's links and faults call them; `None` where it has none.
     fn directory(&self) -> Option<&Directory>;
+    /// When a run of it ends; `None` where there is no virtual time.
+    fn horizon(&self) -> Option<SimTime>;
     /// Puts the world around it.
     fn within(self: Box<Self>, surroundings: Surroundings) -> Arc<dyn Experiment>;
 }
@@ -102,6 +104,7 @@ impl Wing {
                 check_names::<G>(table, problems);
                 let setup = G::read(table, problems)?;
                 let cluster = G::cluster(&setup);
+                let setup = Arc::new(setup);
                 let around = Surroundings::default();
                 Some(Box::new(AtWork::<G> { setup, cluster, around }))
             },
@@ -147,7 +150,7 @@ fn schema<G: Glue>() -> Json {
 
 #[derive(Debug)]
 struct AtWork<G: Glue> {
-    setup: G::Setup,
+    setup: Arc<G::Setup>,
     cluster: Option<(Directory, SimTime)>,
     around: Surroundings,
 }
@@ -159,6 +162,10 @@ impl<G: Glue> Laid for AtWork<G> {
 
     fn directory(&self) -> Option<&Directory> {
         self.cluster.as_ref().map(|(directory, _)| directory)
+    }
+
+    fn horizon(&self) -> Option<SimTime> {
+        self.cluster.as_ref().map(|(_, horizon)| *horizon)
     }
 
     fn within(self: Box<Self>, around: Surroundings) -> Arc<dyn Experiment> {
@@ -192,5 +199,13 @@ impl<G: Glue> Experiment for AtWork<G> {
 
     fn directory(&self) -> Option<&Directory> {
         self.cluster.as_ref().map(|(directory, _)| directory)
+    }
+
+    fn with_warm_up(&self, warm_up: SimDuration) -> Arc<dyn Experiment> {
+        Arc::new(Self {
+            setup: self.setup.clone(),
+            cluster: self.cluster.clone(),
+            around: Surroundings { warm_up, ..self.around.clone() },
+        })
     }
 }

@@ -22,7 +22,6 @@ use crate::config::{
 };
 use crate::experiments::{Experiment, Laid, Run, WINGS, Wing};
 use crate::kernel::rng::Seed;
-use crate::kernel::time::SimDuration;
 use crate::model::fault::{FaultConfig, NemesisConfig};
 use crate::model::network::NetworkConfig;
 use crate::record::Unit;
@@ -30,7 +29,7 @@ use crate::record::claims::{self, Claim, Known};
 
 use path::{FieldPath, Vocabulary};
 use source::{ReadError, Shelf};
-use surround::WorldConfig;
+use surround::{WarmUp, WorldConfig};
 use sweep::{AxisConfig, SweepConfig};
 
 pub use error::ScenarioError;
@@ -64,6 +63,8 @@ pub struct Scenario {
     pub alterations: Alterations,
     /// What it claims of its own outcome.
     pub claims: Vec<Claim>,
+    /// Whether a first round of runs has to find out how long the warm-up is.
+    pub finds_warm_up: bool,
     /// What is to be run under each seed, in the order of the plan.
     pub cells: Vec<Cell>,
 }
@@ -226,6 +227,7 @@ pub fn load(path: &Path, alterations: &Alterations) -> Result<Scenario, Scenario
             seeds: content.seeds,
             alterations: alterations.clone(),
             claims: content.claims,
+            finds_warm_up: content.finds_warm_up,
             cells: content.cells,
         })
         .map_err(|problems| ScenarioError::Wrong { sources: shelf.sources(), problems })
@@ -269,6 +271,7 @@ struct Content {
     question: String,
     seeds: SeedRange,
     claims: Vec<Claim>,
+    finds_warm_up: bool,
     cells: Vec<Cell>,
 }
 
@@ -279,6 +282,7 @@ struct Document {
     experiments: Vec<Arc<dyn Experiment>>,
     sweep: SweepConfig,
     claims: Vec<Claim>,
+    finds_warm_up: bool,
 }
 
 const TOP: &[&str] = &[
@@ -359,7 +363,13 @@ fn read(text: &str, shelf: &Shelf, alterations: &Alterations) -> Result<Content,
         );
         return Err(vec![Problem { place: tree.place, message, help: None }]);
     }
-    Ok(Content { question: document.question, seeds, claims: document.claims, cells })
+    Ok(Content {
+        question: document.question,
+        seeds,
+        claims: document.claims,
+        finds_warm_up: document.finds_warm_up,
+        cells,
+    })
 }
 
 impl Document {
@@ -373,6 +383,7 @@ impl Document {
         let sweep = fields.optional("sweep", SweepConfig::default, problems);
         let claims: Option<Vec<Claim>> = fields.optional("check", Vec::new, problems);
         let world = WorldConfig::read(&fields, problems);
+        let finds_warm_up = world.as_ref().is_some_and(WorldConfig::finds_warm_up);
         let experiments = match (read_experiments(tree, problems), world) {
             (Some(experiments), Some(world)) => Some(world.surround(experiments, problems)),
             _ => None,
@@ -387,6 +398,7 @@ impl Document {
             experiments: experiments?,
             sweep: sweep?,
             claims: claims?,
+            finds_warm_up,
         })
     }
 }
@@ -634,8 +646,8 @@ pub fn schema() -> Json {
                 "additionalProperties": false,
             },
             "warm_up": described(
-                SimDuration::schema(),
-                "Until then nothing is measured: the system has not settled yet.",
+                WarmUp::schema(),
+                "Until then nothing is measured: the system has not settled yet. \"mser5\" finds it.",
             ),
             "network": described(NetworkConfig::schema(), "The links between nodes."),
             "fault": described(

@@ -6,14 +6,53 @@
 
 use std::sync::Arc;
 
-use crate::config::{Fields, Place, Problems, unknown};
+use serde_json::{Value as Json, json};
+
+use crate::config::{Config, Fields, Place, Problems, Value, ValueKind, unknown};
 use crate::experiments::{Experiment, Laid};
 use crate::kernel::rng::Seed;
-use crate::kernel::time::SimDuration;
+use crate::kernel::time::{SimDuration, SimTime};
 use crate::model::directory::Directory;
 use crate::model::fault::{FaultAction, FaultConfig, NemesisConfig};
 use crate::model::network::NetworkConfig;
 use crate::model::surroundings::Surroundings;
+
+/// When a run counts as settled.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum WarmUp {
+    /// After so long.
+    Fixed(SimDuration),
+    /// When MSER-5 says so of averages over the seeds, in a first round of runs.
+    Mser5,
+}
+
+impl Config for WarmUp {
+    fn read(value: &Value, problems: &mut Problems) -> Option<Self> {
+        match &value.kind {
+            ValueKind::Text(text) if text == "mser5" => Some(Self::Mser5),
+            ValueKind::Text(text) => match text.parse() {
+                Ok(after) => Some(Self::Fixed(after)),
+                Err(expected) => {
+                    let found = value.describe();
+                    problems.add(value.place, format!("found {found}, {expected}, or \"mser5\""));
+                    None
+                }
+            },
+            _ => SimDuration::read(value, problems).map(Self::Fixed),
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "anyOf": [{ "const": "mser5" }, SimDuration::schema()] })
+    }
+
+    fn write(&self) -> Json {
+        match self {
+            Self::Fixed(after) => after.write(),
+            Self::Mser5 => json!("mser5"),
+        }
+    }
+}
 
 /// What the file says of the world, before it is held against the experiments.
 pub(super) struct WorldConfig {
@@ -22,7 +61,8 @@ pub(super) struct WorldConfig {
     faults: Vec<FaultConfig>,
     nemesis: Option<NemesisConfig>,
     nemesis_place: Place,
-    warm_up: SimDuration,
+    warm_up: WarmUp,
+    warm_up_place: Place,
 }
 
 impl WorldConfig {
@@ -30,7 +70,7 @@ impl WorldConfig {
         let network = fields.optional("network", NetworkConfig::default, problems);
         let faults = fields.optional("fault", Vec::new, problems);
         let nemesis = fields.optional("nemesis", || None, problems);
-        let warm_up = fields.optional("warm_up", || SimDuration::ZERO, problems);
+        let warm_up = fields.optional("warm_up", || WarmUp::Fixed(SimDuration::ZERO), problems);
         Some(Self {
             network: network?,
             network_place: fields.place_of("network"),
@@ -38,7 +78,13 @@ impl WorldConfig {
             nemesis: nemesis?,
             nemesis_place: fields.place_of("nemesis"),
             warm_up: warm_up?,
+            warm_up_place: fields.place_of("warm_up"),
         })
+    }
+
+    /// Whether the warm-up is still to be found.
+    pub(super) fn finds_warm_up(&self) -> bool {
+        self.warm_up == WarmUp::Mser5
     }
 
     /// Puts the world around `experiments`.
@@ -65,6 +111,20 @@ impl WorldConfig {
         if let Some(nemesis) = &self.nemesis {
             nodes.check(&nemesis_targets, &nemesis.only, self.nemesis_place, problems);
         }
+        let warm_up = match self.warm_up {
+            WarmUp::Fixed(after) => after,
+            WarmUp::Mser5 => SimDuration::ZERO,
+        };
+        for laid in &experiments {
+            if let Some(end) = laid.horizon()
+                && end <= SimTime::ZERO + warm_up
+            {
+                let name = laid.subject().name();
+                let message =
+                    format!("the runs of {name} end at {end}, before anything is measured");
+                problems.add(self.warm_up_place, message);
+            }
+        }
         let surround = |laid: Box<dyn Laid>| {
             let subject = laid.subject().name();
             let Some(directory) = laid.directory() else {
@@ -83,7 +143,6 @@ impl WorldConfig {
             faults.retain(|fault| strikes(&fault.only, &targets_of(fault)));
             let nemesis =
                 self.nemesis.clone().filter(|nemesis| strikes(&nemesis.only, &nemesis_targets));
-            let warm_up = self.warm_up;
             laid.within(Surroundings { network, faults, nemesis, warm_up })
         };
         let experiments: Vec<Arc<dyn Experiment>> = experiments.into_iter().map(surround).collect();
