@@ -233,6 +233,10 @@ fn compare_holds_points_against_the_chosen_one() {
     assert!(row("ring, virtual_nodes=10 ").unwrap().contains(" .. "), "{section}");
     assert!(row("modulo ").unwrap().contains(" .. "), "{section}");
     assert!(place.files("compared").contains_key("manifest.json"));
+    let ran = place.run(&["compare", "scenarios/small.toml", "--format", "json"]);
+    let last: Json = serde_json::from_str(ran.out.lines().last().unwrap()).unwrap();
+    assert_eq!(last["reason"], "comparison");
+    assert_eq!(last["section"], "rings against modulo");
     let ran = place.run(&["compare", "scenarios/small.toml", "--reference", "modullo"]);
     assert_eq!(ran.err, "error: nothing is called `modullo`\nhelp: did you mean `modulo`?\n");
 }

@@ -1,13 +1,15 @@
 //! `compare`: variants and points of one scenario side by side, under the same seeds.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
+use serde_json::json;
 
 use crate::config::{nearest, printable};
 use crate::experiments::{WINGS, Wing};
 use crate::record::summary;
-use crate::report::{Section, compose};
+use crate::report::{self, Block, Section, compose};
 use crate::scenario::{Cell, Scenario};
 
 use super::console::Console;
@@ -57,11 +59,44 @@ pub(super) fn compare(
         study.report.sections = compared;
         console.print(&match format {
             Format::Human => study.in_words(),
-            Format::Json => study.in_json(),
+            Format::Json => format!("{}{}", study.in_json(), in_json(&study.report.sections)),
         })?;
     }
     study.tell_troubles();
     Ok(study.exit())
+}
+
+/// The comparisons for a program: an object for each number of each variant.
+fn in_json(sections: &[Section]) -> String {
+    let mut lines = String::new();
+    for section in sections {
+        let tables = section.blocks.iter().filter_map(|block| match block {
+            Block::Table(table) => Some(table),
+            Block::Chart(_) | Block::Lines { .. } => None,
+        });
+        for (table, row) in tables.flat_map(|table| table.rows.iter().map(move |row| (table, row))) {
+            let [variant, mean, compared] = row.as_slice() else { continue };
+            if let (
+                report::Cell::Text(variant),
+                report::Cell::Estimate(mean, _),
+                report::Cell::Text(compared),
+            ) = (variant, mean, compared)
+            {
+                let object = json!({
+                    "reason": "comparison",
+                    "section": section.heading,
+                    "number": table.columns[0].title,
+                    "variant": variant,
+                    "mean": mean.mean,
+                    "low": mean.low,
+                    "high": mean.high,
+                    "against": compared,
+                });
+                let _ = writeln!(lines, "{object}");
+            }
+        }
+    }
+    lines
 }
 
 /// What each wing of the scenario is held against: the `wanted` one, or its first.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use crate::choice::{About, Choice, Listed};
-use crate::config::{Config, Problems, Value, ValueKind};
+use crate::config::{Config, Name, Problems, Value, ValueKind};
 use crate::kernel::rng::Seed;
 use crate::kernel::time::{SimDuration, SimTime};
 use crate::model::directory::Directory;
@@ -137,7 +137,7 @@ fn schema<G: Glue>() -> Json {
                 { "const": name },
                 {
                     "type": "object",
-                    "properties": { name: entry.params_schema() },
+                    "properties": { name: entry.params_schema(), "as": Name::schema() },
                     "required": [name],
                     "additionalProperties": false,
                 },

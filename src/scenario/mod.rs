@@ -497,8 +497,15 @@ impl Axis {
     /// Whether it makes a difference to this variant of this experiment.
     fn concerns(&self, experiment: &dyn Experiment, variant: usize) -> bool {
         let subject = experiment.subject().name();
-        let is_this_variant = |named: &str| {
-            named == experiment.variants()[variant].name || named.parse() == Ok(variant)
+        // A list may name a variant twice; then a path reaches the first of that name.
+        let variants = experiment.variants();
+        let is_called = |choice: &Choice, named: &str| {
+            choice.name == named
+                || choice.alias.as_ref().is_some_and(|alias| alias.as_str() == named)
+        };
+        let is_this_variant = |named: &str| match named.parse::<usize>() {
+            Ok(index) => index == variant,
+            Err(_) => variants.iter().position(|choice| is_called(choice, named)) == Some(variant),
         };
         self.path.experiment().is_none_or(|named| named == subject)
             && self.path.variant().is_none_or(is_this_variant)

@@ -168,23 +168,32 @@ fn step<'a>(at: &'a mut Value, segment: &str, place: Place) -> Option<&'a mut Va
         ValueKind::List(items) => {
             let index = match segment.parse::<usize>() {
                 Ok(index) => index,
-                Err(_) => items.iter().position(|item| is_called(item, segment))?,
+                Err(_) => items.iter().position(|item| variant_called(item, segment).is_some())?,
             };
             let item = items.get_mut(index)?;
-            if is_called(item, segment) { step(item, segment, place) } else { Some(item) }
+            // By its own name or by what the scenario calls it: the parameters are meant.
+            match variant_called(item, segment) {
+                Some(name) => step(item, &name, place),
+                None => Some(item),
+            }
         }
         _ => None,
     }
 }
 
-/// Whether `item` is `"name"` or `{ name = ... }`.
-fn is_called(item: &Value, name: &str) -> bool {
+/// The name of the variant that `item` chooses (`"name"`, `{ name = ... }`, or
+/// `{ name = ..., as = "label" }`), if `called` is its name or its label.
+fn variant_called(item: &Value, called: &str) -> Option<String> {
     match &item.kind {
-        ValueKind::Text(text) => text == name,
-        ValueKind::Table(Table { entries }) => {
-            matches!(entries.as_slice(), [entry] if entry.key == name)
+        ValueKind::Text(text) => (text == called).then(|| text.clone()),
+        ValueKind::Table(table) => {
+            let mut names = table.entries.iter().filter(|entry| entry.key != "as");
+            let (Some(entry), None) = (names.next(), names.next()) else { return None };
+            let label = table.get("as").map(|label| &label.kind);
+            let is_label = matches!(label, Some(ValueKind::Text(text)) if text == called);
+            (entry.key == called || is_label).then(|| entry.key.clone())
         }
-        _ => false,
+        _ => None,
     }
 }
 
@@ -317,23 +326,32 @@ mod tests {
         assert!(full("a b").is_err());
     }
 
+    /// `text` with 7 at `path`.
+    fn with_seven(text: &str, path: &str) -> String {
+        let mut value = tree(text);
+        let mut problems = Problems::default();
+        let path = FieldPath::parse(path, Place::default(), &vocabulary(), &mut problems).unwrap();
+        let seven = Value { kind: ValueKind::Integer(7), place: Place::default() };
+        path.set(&mut value, seven, Place::default(), &mut problems);
+        assert!(problems.is_empty(), "{problems:?}");
+        value.short()
+    }
+
     #[test]
     fn set_reaches_fields_list_items_and_parameters_of_variants() {
         let before = "experiment.rings = { variants = ['modulo', 'ring', { jump = { a = 1 } }] }";
+        let labelled = "experiment.rings = { variants = [{ ring = {}, as = 'few' }, 'ring'] }";
+        for (path, expected) in [("rings.variants.few.v", "{variants=[{ring={v=7},as=few},ring]}")]
+        {
+            assert_eq!(with_seven(labelled, path), format!("{{experiment={{rings={expected}}}}}"));
+        }
         for (path, expected) in [
             ("node_count", "{variants=[modulo,ring,{jump={a=1}}],node_count=7}"),
             ("rings.variants.ring.v", "{variants=[modulo,{ring={v=7}},{jump={a=1}}]}"),
             ("rings.variants.jump.a", "{variants=[modulo,ring,{jump={a=7}}]}"),
             ("rings.variants.0", "{variants=[7,ring,{jump={a=1}}]}"),
         ] {
-            let mut value = tree(before);
-            let mut problems = Problems::default();
-            let path =
-                FieldPath::parse(path, Place::default(), &vocabulary(), &mut problems).unwrap();
-            let seven = Value { kind: ValueKind::Integer(7), place: Place::default() };
-            path.set(&mut value, seven, Place::default(), &mut problems);
-            assert!(problems.is_empty(), "{problems:?}");
-            assert_eq!(value.short(), format!("{{experiment={{rings={expected}}}}}"));
+            assert_eq!(with_seven(before, path), format!("{{experiment={{rings={expected}}}}}"));
         }
     }
 
