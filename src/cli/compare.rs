@@ -74,7 +74,8 @@ fn in_json(sections: &[Section]) -> String {
             Block::Table(table) => Some(table),
             Block::Chart(_) | Block::Lines { .. } => None,
         });
-        for (table, row) in tables.flat_map(|table| table.rows.iter().map(move |row| (table, row))) {
+        for (table, row) in tables.flat_map(|table| table.rows.iter().map(move |row| (table, row)))
+        {
             let [variant, mean, compared] = row.as_slice() else { continue };
             if let (
                 report::Cell::Text(variant),

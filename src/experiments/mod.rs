@@ -22,7 +22,7 @@ use rayon::prelude::*;
 
 use crate::choice::Choice;
 use crate::kernel::rng::Seed;
-use crate::kernel::time::SimDuration;
+use crate::kernel::time::{SimDuration, SimTime};
 use crate::model::directory::Directory;
 use crate::model::fault::FaultPlan;
 use crate::record::{Ending, Record, Subject};
@@ -56,6 +56,10 @@ pub trait Experiment: Debug + Send + Sync {
 
     /// Its nodes; `None` where it has none.
     fn directory(&self) -> Option<&Directory>;
+
+    /// When measuring ends; what a run does afterwards is to come to rest. `None` where a run has no
+    /// virtual time.
+    fn horizon(&self) -> Option<SimTime>;
 
     /// The same, in which nothing is measured before `warm_up` is over.
     fn with_warm_up(&self, warm_up: SimDuration) -> Arc<dyn Experiment>;
@@ -236,6 +240,10 @@ mod tests {
         }
 
         fn directory(&self) -> Option<&Directory> {
+            None
+        }
+
+        fn horizon(&self) -> Option<SimTime> {
             None
         }
 

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::kernel::time::SimDuration;
+use crate::kernel::time::{SimDuration, SimTime};
 use crate::record::brief::Picture;
 use crate::record::statistics;
 use crate::record::summary::{self, Group};
@@ -31,7 +31,11 @@ pub struct Settled {
 pub fn settled(plan: &mut [Run], pilot: &[Record]) -> Vec<Settled> {
     let mut found: Vec<Settled> = Vec::new();
     for group in summary::groups(pilot) {
-        let Some(after) = settled_after(&group) else { continue };
+        let is_of = |run: &&Run| {
+            run.experiment.subject() == group.subject && run.point.as_slice() == group.point
+        };
+        let horizon = plan.iter().find(is_of).and_then(|run| run.experiment.horizon());
+        let Some(after) = settled_after(&group, horizon) else { continue };
         let same = |one: &&mut Settled| {
             one.subject == group.subject && one.point.as_slice() == group.point
         };
@@ -53,10 +57,11 @@ pub fn settled(plan: &mut [Run], pilot: &[Record]) -> Vec<Settled> {
     found
 }
 
-/// When the runs of one variant have settled: `None` where there is nothing to see it by,
+/// When the runs of one variant have settled, seen by what they do up to their `horizon` (afterwards
+/// they come to rest, which is no steady state either): `None` where there is nothing to see it by,
 /// `Some(None)` where they never do.
 #[expect(clippy::option_option, reason = "the caller takes both apart at once")]
-fn settled_after(group: &Group<'_>) -> Option<Option<SimDuration>> {
+fn settled_after(group: &Group<'_>, horizon: Option<SimTime>) -> Option<Option<SimDuration>> {
     let wing = WINGS.iter().find(|wing| wing.subject == group.subject)?;
     let courses = wing.brief.pictures.iter().filter_map(|picture| match picture {
         Picture::Course(metric) => Some(*metric),
@@ -67,8 +72,15 @@ fn settled_after(group: &Group<'_>) -> Option<Option<SimDuration>> {
         let is_course = |curve: &&Curve| curve.metric == metric && curve.at.is_empty();
         let curves: Vec<&Curve> =
             group.runs.iter().filter_map(|run| run.curves.iter().find(is_course)).collect();
-        let Some(averages) = averages(&curves) else { continue };
-        let after = statistics::warm_up(&averages).map(|steps| curves[0].step.times(steps as u64));
+        let Some(mut averages) = averages(&curves) else { continue };
+        if let Some(horizon) = horizon {
+            averages.truncate((horizon.as_ns() / curves[0].step.as_ns()) as usize);
+        }
+        let after = statistics::warm_up(&averages).map(|steps| {
+            // To the next millisecond: steps are a part of a run and seldom a round number.
+            let exact = curves[0].step.times(steps as u64).as_ns();
+            SimDuration::from_ms(exact.div_ceil(1_000_000))
+        });
         latest = Some(match latest {
             Some(so_far) => so_far.zip(after).map(|(one, other)| one.max(other)),
             None => after,
@@ -165,6 +177,18 @@ mod tests {
         let steady = |seed| record("steady", seed, move |step| noise(step, seed));
         let both: Vec<Record> = (1..=3).map(growing).chain((1..=3).map(steady)).collect();
         assert_eq!(after(&both), [None]);
+    }
+
+    #[test]
+    fn what_grows_to_the_horizon_and_then_comes_to_rest_never_settles() {
+        let value =
+            |step| noise(step, 1) + f64::from(step.min(120)) - f64::from(step.max(120) - 120);
+        let runs: Vec<Record> = (1..=3).map(|seed| record("tide", seed, value)).collect();
+        let group = &summary::groups(&runs)[0];
+        assert_eq!(
+            settled_after(group, Some(SimTime::ZERO + SimDuration::from_secs(120))),
+            Some(None)
+        );
     }
 
     #[test]

@@ -201,6 +201,10 @@ impl<G: Glue> Experiment for AtWork<G> {
         self.cluster.as_ref().map(|(directory, _)| directory)
     }
 
+    fn horizon(&self) -> Option<SimTime> {
+        self.cluster.as_ref().map(|(_, horizon)| *horizon)
+    }
+
     fn with_warm_up(&self, warm_up: SimDuration) -> Arc<dyn Experiment> {
         Arc::new(Self {
             setup: self.setup.clone(),
