@@ -43,7 +43,7 @@ pub fn settled(plan: &mut [Run], pilot: &[Record]) -> Vec<Settled> {
             // One that never settles leaves none that is settled beside it.
             Some(one) => one.after = one.after.zip(after).map(|(one, other)| one.max(other)),
             None => {
-                found.push(Settled { subject: group.subject, point: group.point.to_vec(), after })
+                found.push(Settled { subject: group.subject, point: group.point.to_vec(), after });
             }
         }
     }
