@@ -114,6 +114,7 @@ fn the_help_of_every_verb_is_as_it_was_reviewed() {
         "compare",
         "check",
         "plan",
+        "matrix",
         "list",
         "explain",
         "schema",
@@ -392,4 +393,56 @@ fn the_schema_in_the_repository_is_the_one_that_the_command_prints() {
     let committed = std::fs::read_to_string("schema/scenario.schema.json").unwrap();
     let printed = Place::new().run(&["schema"]).out;
     assert_eq!(printed, committed, "run `stormglass schema > schema/scenario.schema.json`");
+}
+
+#[test]
+fn a_matrix_prints_the_columns_of_other_peoples_answers() {
+    let place = Place::with_scenario(SMALL);
+    let ran =
+        place.run(&["matrix", "locks", "--only", "V3/F1c", "--only", "V3/F3b", "--format", "csv"]);
+    assert_eq!(
+        ran.out,
+        "variant,name,fault,fault_name,no_fence,fence_w,fence_rw,fence_cs,first_other_grant_ms\n\
+         V3,V3 redis-py token,F1c,\"F1c pause, resumes inside next section\",BE,BE,B,,1008\n\
+         V3,V3 redis-py token,F3b,\"F3b write delayed, holder crashed\",E,S,S,,1008\n"
+    );
+    let one = place.run(&["matrix", "locks", "--only", "V1", "--jobs", "1"]);
+    let four = place.run(&["matrix", "locks", "--only", "V1", "--jobs", "4"]);
+    assert_eq!((one.code, one.out), (0, four.out));
+    let page = place.run(&["matrix", "locks", "--only", "V3/F1", "--format", "html"]);
+    assert!(page.out.contains("<td>BE</td>") && page.out.ends_with("</html>\n"), "{}", page.out);
+}
+
+#[test]
+fn a_cell_is_told_from_beginning_to_proof_and_is_a_scenario() {
+    let place = Place::with_scenario(SMALL);
+    let told = place.run(&["matrix", "--explain", "locks:V3/F1c"]);
+    assert_eq!((told.code, told.err.as_str()), (0, ""));
+    assert_snapshot!("matrix-explain", told.out);
+    let scenario = place.run(&["matrix", "locks", "--scenario", "V3/F1c", "--case", "fence_rw"]);
+    assert!(scenario.out.contains("fencing = \"reads_and_writes\""), "{}", scenario.out);
+    place.write("scenarios/cell.toml", scenario.out.as_bytes());
+    assert_eq!(place.run(&["run", "scenarios/cell.toml"]).code, 0);
+}
+
+#[test]
+fn a_cell_that_is_none_and_a_form_that_a_verb_lacks_are_told() {
+    let place = Place::with_scenario(SMALL);
+    for (args, told) in [
+        (&["matrix", "locks", "--explain", "V3/F1z"][..], "did you mean `V3/F11`?"),
+        (&["matrix", "--explain", "V3/F1c"], "which matrix? one of locks"),
+        (
+            &["matrix", "locks", "--explain", "rings:V3/F1c"],
+            "`rings` is no cell of the matrix of locks",
+        ),
+        (
+            &["matrix", "locks", "--explain", "V3/F1c", "--case", "fence_cs"],
+            "expected one of no_fence, fence_w, fence_rw",
+        ),
+        (&["list", "--format", "csv"], "this verb does not print csv"),
+    ] {
+        let ran = place.run(args);
+        assert_eq!(ran.code, 2, "{args:?}");
+        assert!(ran.err.contains(told), "{args:?}: {}", ran.err);
+    }
 }

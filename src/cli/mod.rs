@@ -12,6 +12,7 @@ pub mod files;
 mod init;
 mod interrupt;
 mod list;
+mod matrix;
 mod pages;
 mod plan;
 mod progress;
@@ -60,9 +61,9 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     color: ColorChoice,
 
-    /// For whom to print: people or programs
+    /// For whom to print: people or programs; csv, markdown and html: matrix only
     #[arg(long, global = true, value_name = "FORMAT", default_value = "human")]
-    format: Format,
+    format: Form,
 
     /// Print results and errors only
     #[arg(long, short, global = true)]
@@ -79,6 +80,8 @@ enum Verb {
     Check(check::CheckArgs),
     /// Show what a scenario would run, and what that would cost
     Plan(plan::PlanArgs),
+    /// Show what every variant does under every fault
+    Matrix(matrix::MatrixArgs),
     /// List what a scenario can name
     List(list::ListArgs),
     /// Say exactly what a metric, a variant, a fault or a distribution is
@@ -93,12 +96,44 @@ enum Verb {
     Man(pages::ManArgs),
 }
 
+/// What `--format` can say.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Form {
+    // Tables and sentences
+    Human,
+    // Objects, one a line
+    Json,
+    // Records with a head
+    Csv,
+    // For reviews and issues
+    Markdown,
+    // One page that needs nothing else
+    Html,
+}
+
+/// The forms that every verb knows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Format {
     // Tables and sentences.
     Human,
     // Objects; those of a run and a check are one a line.
     Json,
+}
+
+impl Form {
+    /// For a verb that knows no others than [`Format`] has.
+    fn plain(self) -> Result<Format, Failure> {
+        let name = match self {
+            Self::Human => return Ok(Format::Human),
+            Self::Json => return Ok(Format::Json),
+            Self::Csv => "csv",
+            Self::Markdown => "markdown",
+            Self::Html => "html",
+        };
+        Err(Failure::Usage(format!(
+            "this verb does not print {name}: expected --format human or json"
+        )))
+    }
 }
 
 /// Which scenario, and what of it is altered.
@@ -240,12 +275,25 @@ fn run() -> Exit {
     }
     let mut console = Console::new(cli.quiet);
     let outcome = match &cli.verb {
-        Verb::Run(args) => run::run(args, cli.format, &mut console),
-        Verb::Compare(args) => compare::compare(args, cli.format, &mut console),
-        Verb::Check(args) => check::check(args, cli.format, &mut console),
-        Verb::Plan(args) => plan::plan(args, cli.format, &mut console),
-        Verb::List(args) => list::list(args, cli.format, &mut console),
-        Verb::Explain(args) => explain::explain(args, cli.format, &mut console),
+        Verb::Run(args) => {
+            cli.format.plain().and_then(|format| run::run(args, format, &mut console))
+        }
+        Verb::Compare(args) => {
+            cli.format.plain().and_then(|format| compare::compare(args, format, &mut console))
+        }
+        Verb::Check(args) => {
+            cli.format.plain().and_then(|format| check::check(args, format, &mut console))
+        }
+        Verb::Plan(args) => {
+            cli.format.plain().and_then(|format| plan::plan(args, format, &mut console))
+        }
+        Verb::Matrix(args) => matrix::matrix(args, cli.format, &mut console),
+        Verb::List(args) => {
+            cli.format.plain().and_then(|format| list::list(args, format, &mut console))
+        }
+        Verb::Explain(args) => {
+            cli.format.plain().and_then(|format| explain::explain(args, format, &mut console))
+        }
         Verb::Schema => pages::schema(&mut console),
         Verb::Init(args) => init::init(args, &mut console),
         Verb::Completions(args) => pages::completions(args, &mut console),

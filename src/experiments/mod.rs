@@ -8,6 +8,7 @@
 //! A wing joins the house by its row in [`WINGS`].
 
 mod locks;
+pub mod matrix;
 mod queues;
 mod rings;
 mod settle;
@@ -154,10 +155,7 @@ pub struct Conduct<'a> {
 ///
 /// The records are the same for any number of jobs: runs share nothing, and keep their order.
 pub fn carry_out(plan: &[Run], conduct: Conduct<'_>, done: &(dyn Fn(&Run) + Sync)) -> Harvest {
-    let one = |run: &Run| -> Option<(Record, Option<String>)> {
-        if conduct.stop.load(Ordering::Relaxed) {
-            return None;
-        }
+    let one = |run: &Run| -> (Record, Option<String>) {
         // A run owns all that it touches, so nothing half-changed can be seen after a panic.
         let result = match catch_unwind(AssertUnwindSafe(|| run.carry_out())) {
             Ok(record) => (record, None),
@@ -167,14 +165,9 @@ pub fn carry_out(plan: &[Run], conduct: Conduct<'_>, done: &(dyn Fn(&Run) + Sync
             }
         };
         done(run);
-        Some(result)
+        result
     };
-    let results: Vec<Option<(Record, Option<String>)>> =
-        match rayon::ThreadPoolBuilder::new().num_threads(conduct.jobs).build() {
-            Ok(pool) => pool.install(|| plan.par_iter().with_max_len(1).map(one).collect()),
-            // Where no threads can be had, this one will do.
-            Err(_) => plan.iter().map(one).collect(),
-        };
+    let results = in_order(conduct, plan, one);
     let mut harvest = Harvest::default();
     for (run, result) in plan.iter().zip(results) {
         match result {
@@ -186,6 +179,21 @@ pub fn carry_out(plan: &[Run], conduct: Conduct<'_>, done: &(dyn Fn(&Run) + Sync
         }
     }
     harvest
+}
+
+/// What `one` makes of each of `items`, in their order for any number of jobs; nothing for those
+/// that were not begun because of a wish to stop.
+fn in_order<T: Sync, R: Send>(
+    conduct: Conduct<'_>,
+    items: &[T],
+    one: impl Fn(&T) -> R + Sync,
+) -> Vec<Option<R>> {
+    let unless_stopped = |item| (!conduct.stop.load(Ordering::Relaxed)).then(|| one(item));
+    match rayon::ThreadPoolBuilder::new().num_threads(conduct.jobs).build() {
+        Ok(pool) => pool.install(|| items.par_iter().with_max_len(1).map(unless_stopped).collect()),
+        // Where no threads can be had, this one will do.
+        Err(_) => items.iter().map(unless_stopped).collect(),
+    }
 }
 
 fn message_of(payload: &(dyn std::any::Any + Send)) -> String {

@@ -7,6 +7,7 @@
 //! millisecond from node to node, horizon 30 times to live.
 
 mod faults;
+mod timeline;
 mod variants;
 
 use std::fmt::{self, Write as _};
@@ -21,6 +22,7 @@ use super::testbed::{LocksConfig, check};
 use super::{CATALOGUE, Entry, Played, Servers, Tokens};
 
 pub use faults::{FAULTS, Fault};
+pub use timeline::{Line, ms, timeline};
 pub use variants::{VARIANTS, Variant};
 
 /// A fencing mode: a column of the matrix.
@@ -106,6 +108,16 @@ impl Mode {
             Self::Writes => "fence_w",
             Self::ReadsAndWrites => "fence_rw",
             Self::Service => "fence_cs",
+        }
+    }
+
+    /// What a table of it is called.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::None => "Without fencing",
+            Self::Writes => "Tokens checked on writes",
+            Self::ReadsAndWrites => "Tokens checked on reads and writes",
+            Self::Service => "Tokens checked with the service",
         }
     }
 
@@ -248,7 +260,8 @@ pub(super) fn read(text: &str) -> Result<(LocksConfig, Surroundings), Vec<Proble
 
 /// Milliseconds as a scenario writes them.
 fn duration(ms: f64) -> String {
-    format!("{}us", (ms * 1000.0 + 0.5) as u64)
+    let us = (ms * 1000.0 + 0.5) as u64;
+    if us.is_multiple_of(1000) { format!("{}ms", us / 1000) } else { format!("{us}us") }
 }
 
 impl Letters {

@@ -74,6 +74,20 @@ pub struct Provenance {
     pub alterations: Vec<String>,
 }
 
+/// Words and tables that are not the outcome of a scenario's runs: a matrix of verdicts, say, or
+/// the course of one cell of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sheet {
+    /// What it shows.
+    pub title: String,
+    /// What to know before reading on, a paragraph each.
+    pub words: Vec<String>,
+    /// Its parts.
+    pub sections: Vec<Section>,
+    /// The command that makes it again.
+    pub command: String,
+}
+
 /// What is said of one subject.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Section {

@@ -27,7 +27,7 @@ pub struct Variant {
 
 impl Variant {
     /// The variant and its parameters, as a scenario has them.
-    pub(super) fn choice(&self, base: &Base, reply_timeout_ms: Option<f64>) -> String {
+    pub fn choice(&self, base: &Base, reply_timeout_ms: Option<f64>) -> String {
         format!("{{ {} = {{ {} }} }}", self.name, (self.params)(base, reply_timeout_ms))
     }
 }
@@ -64,7 +64,9 @@ pub const VARIANTS: &[Variant] = &[
         name: "elapsed_release",
         params: |base, timeout| {
             let (ttl, poll) = (duration(base.ttl_ms), duration(base.poll_ms));
-            format!("ttl = \"{ttl}\", poll = \"{poll}\"{}", transport(timeout))
+            // From when the reply came, as code has it that notes the time once it holds the
+            // lock.
+            format!("ttl = \"{ttl}\", poll = \"{poll}\", since = \"reply\"{}", transport(timeout))
         },
         down_ms: |_| 5.0,
         lock_delay_ms: 0.0,

@@ -91,6 +91,16 @@ fn numbers(chart: &Chart) -> Result<Artefact, RenderError> {
     sheet.finish(&format!("charts/{}.csv", chart.name))
 }
 
+/// `rows`, the first of which is the head.
+pub(super) fn rows(rows: &[Vec<String>]) -> Result<String, RenderError> {
+    let mut sheet = Sheet { writer: csv::Writer::from_writer(Vec::new()) };
+    for row in rows {
+        sheet.row(&row.iter().map(String::as_str).collect::<Vec<_>>())?;
+    }
+    let bytes = sheet.finish("")?.bytes;
+    String::from_utf8(bytes).map_err(|error| RenderError(error.to_string()))
+}
+
 struct Sheet {
     writer: csv::Writer<Vec<u8>>,
 }

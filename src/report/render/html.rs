@@ -6,13 +6,18 @@ use std::fmt::Write as _;
 use super::text::clean;
 use super::{Artefact, LEGEND, RenderError, Shown, lay_out, reasons, word};
 use crate::record::claims::{Level, Outcome, Verdict};
-use crate::report::{Block, Chart, Report, Section, Table, Tone};
+use crate::report::{Block, Chart, Report, Section, Sheet, Table, Tone};
 
 const STYLE: &str = include_str!("report.css");
 /// Nothing may be fetched and nothing may run; the style is the one in the page. The empty icon
 /// keeps a browser from asking a server for one.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
                       base-uri 'none'; form-action 'none'";
+
+/// Appends a line of formatted text. Writing to a string cannot fail.
+macro_rules! put {
+    ($page:expr, $($format:tt)*) => {{ let _ = writeln!($page.out, $($format)*); }};
+}
 
 /// `report.html`.
 pub(super) fn report(report: &Report) -> Result<Artefact, RenderError> {
@@ -21,27 +26,36 @@ pub(super) fn report(report: &Report) -> Result<Artefact, RenderError> {
     Ok(Artefact { path: "report.html".into(), bytes: page.out.into_bytes() })
 }
 
+/// A page with `sheet` on it.
+pub(super) fn sheet(sheet: &Sheet) -> Result<String, RenderError> {
+    let mut page = Page { out: String::new(), ids: 0 };
+    let title = escape(&sheet.title);
+    page.open(&title);
+    put!(page, "<header>\n<h1>{title}</h1>");
+    for words in &sheet.words {
+        put!(page, "<p>{}</p>", escape(words));
+    }
+    page.contents(false, &sheet.sections);
+    put!(page, "</header>\n<main>");
+    for (index, section) in sheet.sections.iter().enumerate() {
+        page.section(section, index)?;
+    }
+    page.repeat(&sheet.command);
+    put!(page, "</section>\n</main>\n</body>\n</html>");
+    Ok(page.out)
+}
+
 struct Page {
     out: String,
     /// How many captions were given an id so far.
     ids: usize,
 }
 
-/// Appends a line of formatted text. Writing to a string cannot fail.
-macro_rules! put {
-    ($page:expr, $($format:tt)*) => {{ let _ = writeln!($page.out, $($format)*); }};
-}
-
 impl Page {
     fn write(&mut self, report: &Report) -> Result<(), RenderError> {
         let title = escape(&report.title);
-        put!(self, "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">");
-        put!(self, "<meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">");
-        put!(self, "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">");
-        put!(self, "<meta name=\"color-scheme\" content=\"light dark\">");
-        put!(self, "<link rel=\"icon\" href=\"data:,\">");
-        put!(self, "<title>{title}: {}</title>", escape(&report.bottom_line.text));
-        put!(self, "<style>\n{STYLE}</style>\n</head>\n<body>\n<header>\n<h1>{title}</h1>");
+        self.open(&format!("{title}: {}", escape(&report.bottom_line.text)));
+        put!(self, "<header>\n<h1>{title}</h1>");
         let tone = match report.bottom_line.tone {
             Tone::Good => "good",
             Tone::Warning => "warning",
@@ -55,7 +69,7 @@ impl Page {
         for note in &report.notes {
             put!(self, "<p class=\"note\">Note: {}</p>", escape(note));
         }
-        self.contents(report);
+        self.contents(!report.verdicts.is_empty(), &report.sections);
         put!(self, "</header>\n<main>");
         self.claims(&report.verdicts);
         for (index, section) in report.sections.iter().enumerate() {
@@ -69,12 +83,23 @@ impl Page {
         Ok(())
     }
 
-    fn contents(&mut self, report: &Report) {
+    /// Everything up to the body, with `title`, which is escaped.
+    fn open(&mut self, title: &str) {
+        put!(self, "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">");
+        put!(self, "<meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">");
+        put!(self, "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">");
+        put!(self, "<meta name=\"color-scheme\" content=\"light dark\">");
+        put!(self, "<link rel=\"icon\" href=\"data:,\">");
+        put!(self, "<title>{title}</title>");
+        put!(self, "<style>\n{STYLE}</style>\n</head>\n<body>");
+    }
+
+    fn contents(&mut self, has_claims: bool, sections: &[Section]) {
         put!(self, "<nav aria-label=\"Contents\">\n<ul>");
-        if !report.verdicts.is_empty() {
+        if has_claims {
             put!(self, "<li><a href=\"#claims\">claims</a></li>");
         }
-        for (index, section) in report.sections.iter().enumerate() {
+        for (index, section) in sections.iter().enumerate() {
             put!(self, "<li><a href=\"#part-{index}\">{}</a></li>", escape(&section.heading));
         }
         put!(self, "<li><a href=\"#repeat\">how to repeat this</a></li>\n</ul>\n</nav>");
@@ -233,13 +258,19 @@ impl Page {
         Ok(())
     }
 
-    fn provenance(&mut self, report: &Report) {
-        let from = &report.provenance;
+    /// Opens the section that says how to make this again.
+    fn repeat(&mut self, command: &str) {
         put!(
             self,
             "<section aria-labelledby=\"repeat\">\n<h2 id=\"repeat\">How to repeat this</h2>"
         );
-        put!(self, "<pre tabindex=\"0\"><code>{}</code></pre>\n<dl>", escape(&from.command));
+        put!(self, "<pre tabindex=\"0\"><code>{}</code></pre>", escape(command));
+    }
+
+    fn provenance(&mut self, report: &Report) {
+        let from = &report.provenance;
+        self.repeat(&from.command);
+        put!(self, "<dl>");
         let version = format!("stormglass {}, semantics {}", from.version, from.semantics);
         let mut rows = vec![
             ("program", version),

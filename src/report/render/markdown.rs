@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::text::clean;
 use super::{Artefact, LEGEND, lay_out, reasons, word};
-use crate::report::{Block, Chart, Report, Section, Table};
+use crate::report::{Block, Chart, Report, Section, Sheet, Table};
 
 /// `report.md`.
 pub(super) fn report(report: &Report) -> Artefact {
@@ -31,6 +31,20 @@ pub(super) fn markdown(report: &Report) -> String {
         let _ = writeln!(out, "{}\n", escape(LEGEND));
     }
     provenance(&mut out, report);
+    out
+}
+
+/// The sheet as Markdown.
+pub(super) fn sheet(sheet: &Sheet) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "# {}\n", escape(&sheet.title));
+    for words in &sheet.words {
+        let _ = writeln!(out, "{}\n", escape(words));
+    }
+    for part in &sheet.sections {
+        section(&mut out, part);
+    }
+    repeat(&mut out, &sheet.command);
     out
 }
 
@@ -112,13 +126,18 @@ fn table(out: &mut String, table: &Table) {
     out.push('\n');
 }
 
-fn provenance(out: &mut String, report: &Report) {
-    let from = &report.provenance;
-    let command = clean(&from.command);
+fn repeat(out: &mut String, command: &str) {
+    let command = clean(command);
     // A fence longer than any run of backticks within cannot be closed from within.
     let longest = command.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest.max(2) + 1);
-    let _ = writeln!(out, "## How to repeat this\n\n{fence}sh\n{command}\n{fence}\n");
+    let _ = writeln!(out, "## How to repeat this\n\n{fence}sh\n{command}\n{fence}");
+}
+
+fn provenance(out: &mut String, report: &Report) {
+    let from = &report.provenance;
+    repeat(out, &from.command);
+    out.push('\n');
     let _ = writeln!(out, "- stormglass {}, semantics {}", escape(&from.version), from.semantics);
     let _ = writeln!(
         out,

@@ -15,13 +15,39 @@ mod text;
 use std::fmt;
 
 use super::quantity::{Scale, show};
-use super::{Block, Cell, Chart, Mark, Report, Table};
+use super::{Block, Cell, Chart, Mark, Report, Sheet, Table};
 use crate::record::Record;
 use crate::record::claims::{Evidence, Outcome, Verdict};
 use crate::record::statistics::Estimate;
 use crate::record::summary::Summary;
 
 pub use terminal::{Screen, terminal};
+
+/// `sheet` as a page that needs nothing else.
+///
+/// # Errors
+/// Where a chart could not be drawn.
+pub fn sheet_as_html(sheet: &Sheet) -> Result<String, RenderError> {
+    html::sheet(sheet)
+}
+
+/// `sheet` as Markdown.
+pub fn sheet_as_markdown(sheet: &Sheet) -> String {
+    markdown::sheet(sheet)
+}
+
+/// `sheet` for a terminal.
+pub fn sheet_as_text(sheet: &Sheet, screen: Screen) -> String {
+    terminal::sheet(sheet, screen)
+}
+
+/// `rows`, the first of which is the head, as CSV.
+///
+/// # Errors
+/// Where they do not all have the same length.
+pub fn rows_as_csv(rows: &[Vec<String>]) -> Result<String, RenderError> {
+    csv::rows(rows)
+}
 
 /// One file of a rendered report.
 #[derive(Clone, Debug, Eq, PartialEq)]

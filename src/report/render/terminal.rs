@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::text::{clean, width, wrap};
 use super::{Grid, LEGEND, Shown, lay_out, reasons, word};
 use crate::record::claims::{Level, Outcome, Verdict};
-use crate::report::{Block, Report, Section, Table, Tone};
+use crate::report::{Block, Report, Section, Sheet, Table, Tone};
 
 /// What the terminal can show.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -37,6 +37,37 @@ pub fn terminal(report: &Report, screen: Screen) -> String {
         pen.out.push('\n');
         pen.paragraph(LEGEND, "", Style::Faint);
     }
+    pen.out
+}
+
+/// `sheet` for a terminal. Ends with a line break.
+pub(super) fn sheet(sheet: &Sheet, screen: Screen) -> String {
+    let mut pen = Pen { out: String::new(), screen };
+    pen.paragraph(&sheet.title, "", Style::Strong);
+    for words in &sheet.words {
+        pen.paragraph(words, "", Style::Plain);
+    }
+    for section in &sheet.sections {
+        let heading = pen.styled(&clean(&section.heading), Style::Strong);
+        let _ = writeln!(pen.out, "\n{heading}");
+        for finding in &section.findings {
+            pen.paragraph(finding, "  ", Style::Plain);
+        }
+        for block in &section.blocks {
+            match block {
+                Block::Table(table) => pen.table(table),
+                Block::Lines { caption, lines } => {
+                    pen.paragraph(&format!("{caption}:"), "  ", Style::Plain);
+                    for line in lines {
+                        pen.paragraph(line, "    ", Style::Plain);
+                    }
+                }
+                Block::Chart(_) => (),
+            }
+        }
+    }
+    pen.out.push('\n');
+    pen.paragraph(&format!("repeat: {}", sheet.command), "", Style::Faint);
     pen.out
 }
 
