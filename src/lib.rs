@@ -15,7 +15,7 @@
 //!
 //! let scenario = scenario::load(Path::new("scenarios/quickstart.toml"), &Alterations::default())?;
 //! let conduct = Conduct { jobs: 0, stop: &AtomicBool::new(false) };
-//! let harvest = experiments::carry_out(&scenario.plan(), conduct, &|_| ());
+//! let harvest = experiments::carry_out(&scenario.plan(), conduct, &|_, _| ());
 //! for number in summary::of(&harvest.records) {
 //!     println!("{} {}: {:.3}", number.label(), number.name(), number.estimate.mean);
 //! }

@@ -81,7 +81,9 @@ impl<'a> Study<'a> {
         let carry_out = |plan: &[Run], jobs| {
             let progress = Progress::new(plan.len(), console.is_watched());
             let conduct = Conduct { jobs, stop: interrupt.flag() };
-            experiments::carry_out(plan, conduct, &|run: &Run| progress.step(run.name()))
+            experiments::carry_out(plan, conduct, &|run: &Run, _: &Record| {
+                progress.step(run.name())
+            })
         };
         let settled = scenario.finds_warm_up.then(|| {
             let pilot = carry_out(&plan, jobs);

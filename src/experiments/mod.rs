@@ -151,10 +151,15 @@ pub struct Conduct<'a> {
     pub stop: &'a AtomicBool,
 }
 
-/// Carries out `plan`. `done` hears of each run when it is finished, in no fixed order.
+/// Carries out `plan`. `done` hears of each run that is finished and of what it left, in no fixed
+/// order.
 ///
 /// The records are the same for any number of jobs: runs share nothing, and keep their order.
-pub fn carry_out(plan: &[Run], conduct: Conduct<'_>, done: &(dyn Fn(&Run) + Sync)) -> Harvest {
+pub fn carry_out(
+    plan: &[Run],
+    conduct: Conduct<'_>,
+    done: &(dyn Fn(&Run, &Record) + Sync),
+) -> Harvest {
     let one = |run: &Run| -> (Record, Option<String>) {
         // A run owns all that it touches, so nothing half-changed can be seen after a panic.
         let result = match catch_unwind(AssertUnwindSafe(|| run.carry_out())) {
@@ -164,7 +169,7 @@ pub fn carry_out(plan: &[Run], conduct: Conduct<'_>, done: &(dyn Fn(&Run) + Sync
                 (run.panicked(&why), Some(why))
             }
         };
-        done(run);
+        done(run, &result.0);
         result
     };
     let results = in_order(conduct, plan, one);
@@ -282,8 +287,8 @@ mod tests {
     #[test]
     fn records_keep_the_order_of_the_plan_for_any_number_of_jobs() {
         let plan = plan_of(1, 100);
-        let one = carry_out(&plan, Conduct { jobs: 1, stop: &never() }, &|_| ());
-        let eight = carry_out(&plan, Conduct { jobs: 8, stop: &never() }, &|_| ());
+        let one = carry_out(&plan, Conduct { jobs: 1, stop: &never() }, &|_, _| ());
+        let eight = carry_out(&plan, Conduct { jobs: 8, stop: &never() }, &|_, _| ());
         let seeds: Vec<u64> = eight.records.iter().map(|record| record.seed.0).collect();
         assert_eq!(seeds, (0..100).collect::<Vec<_>>());
         assert_eq!(one.records, eight.records);
@@ -292,7 +297,7 @@ mod tests {
     #[test]
     fn a_panic_costs_its_own_run_and_no_other() {
         let plan = plan_of(2, 4);
-        let harvest = carry_out(&plan, Conduct { jobs: 2, stop: &never() }, &|_| ());
+        let harvest = carry_out(&plan, Conduct { jobs: 2, stop: &never() }, &|_, _| ());
         assert_eq!(harvest.records.len(), 8);
         let named: Vec<_> =
             harvest.panics.iter().map(|(run, why)| (run.name(), why.as_str())).collect();
@@ -312,7 +317,7 @@ mod tests {
     fn a_wish_to_stop_keeps_what_is_finished() {
         let stop = never();
         let plan = plan_of(1, 10);
-        let harvest = carry_out(&plan, Conduct { jobs: 1, stop: &stop }, &|run| {
+        let harvest = carry_out(&plan, Conduct { jobs: 1, stop: &stop }, &|run, _| {
             stop.store(run.seed.0 == 3, Ordering::Relaxed);
         });
         assert_eq!((harvest.records.len(), harvest.left_out), (4, 6));

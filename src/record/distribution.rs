@@ -20,6 +20,12 @@ impl Distribution {
         self.histogram.record(value).expect("a histogram that resizes takes every value");
     }
 
+    /// Adds a value so many times.
+    pub fn add_times(&mut self, value: u64, count: u64) {
+        let added = self.histogram.record_n(value, count);
+        added.expect("a histogram that resizes takes every value");
+    }
+
     /// Adds all values of `other`. Exact, and the same in any order.
     pub fn merge(&mut self, other: &Self) {
         self.histogram.add(&other.histogram).expect("a histogram that resizes takes every other");

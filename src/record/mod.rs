@@ -8,12 +8,14 @@ pub mod brief;
 pub mod claims;
 mod distribution;
 pub mod statistics;
+mod stored;
 pub mod summary;
 
 use crate::kernel::rng::Seed;
 use crate::kernel::time::{SimDuration, SimTime};
 
 pub use distribution::Distribution;
+pub use stored::MetricNamed;
 
 /// Raised whenever any result may change for the same scenario and seed. Results and baselines
 /// carry it; those of another version are not compared.
@@ -173,6 +175,9 @@ pub struct Record {
 }
 
 impl Subject {
+    /// All of them, in the order of reports.
+    pub const ALL: [Self; 3] = [Self::Rings, Self::Locks, Self::Queues];
+
     /// Its name in scenario files and reports.
     pub const fn name(self) -> &'static str {
         match self {
