@@ -11,7 +11,10 @@
 //! [`CATALOGUE`] lists every variant. A new one is a file beside this one with its idea and its
 //! source on top, an `impl` of [`LockProtocol`], its `mod` line and its row.
 
+mod chubby;
 mod elapsed_release;
+mod ensemble;
+mod etcd;
 pub mod history;
 pub mod judge;
 mod lease_table;
@@ -23,6 +26,7 @@ mod party;
 mod pg_advisory;
 mod polling;
 mod postgres;
+mod raft;
 mod redis;
 mod redisson;
 mod redlock;
@@ -35,6 +39,7 @@ pub mod testbed;
 #[cfg(test)]
 mod tests;
 mod token;
+mod zookeeper;
 
 use std::fmt::Debug;
 
@@ -62,6 +67,10 @@ pub const CATALOGUE: &[Entry] = &[
     Entry::of::<replicated::Replicated>(),
     Entry::of::<replicated::ReplicatedWait>(),
     Entry::of::<redlock::Redlock>(),
+    Entry::of::<zookeeper::ZooKeeper>(),
+    Entry::of::<etcd::Etcd>(),
+    Entry::of::<chubby::Chubby>(),
+    Entry::of::<raft::RaftLock>(),
     Entry::of::<pg_advisory::PgAdvisory>(),
     Entry::of::<lease_table::LeaseTable>(),
     Entry::of::<majority::Majority>(),

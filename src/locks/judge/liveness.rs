@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::kernel::time::{SimDuration, SimTime};
 use crate::locks::history::{GrantEnd, History, Wait, WaitEnd};
-use crate::locks::{Fact, LockId, Servers};
+use crate::locks::{Authority, Fact, LockId, Servers};
 use crate::model::cluster::Change;
 use crate::model::directory::Directory;
 use crate::model::node::NodeId;
@@ -144,7 +144,15 @@ impl State {
             }
         }
         let mut holders = BTreeMap::new();
+        let mut places = BTreeSet::<u64>::new();
         for (_, _, fact) in &history.facts {
+            // What one replica has told is no news from the next.
+            let (Fact::Held { on, .. } | Fact::Freed { on, .. }) = fact;
+            if let Authority::Log(place) = on
+                && !places.insert(*place)
+            {
+                continue;
+            }
             match fact {
                 Fact::Held { lock, by, expires, .. } => {
                     holders.insert(*lock, (*by, expires.is_some()));
@@ -232,9 +240,9 @@ const TELLING: SimDuration = SimDuration::from_secs(10);
 mod tests {
     use super::super::by_hand::{A, B, C, LOCK, grant, ms, names};
     use super::*;
+    use crate::locks::Freed;
     use crate::locks::history::Grant;
     use crate::locks::section::SectionId;
-    use crate::locks::{Authority, Freed};
 
     const SERVER: NodeId = NodeId(3);
 

@@ -140,6 +140,69 @@ pub const VARIANTS: &[Variant] = &[
         fails_over: false,
     },
     Variant {
+        id: "V7u",
+        title: "V7u ZK, events ignored",
+        name: "zookeeper",
+        params: |base, timeout| zookeeper(base, timeout, "ignore"),
+        down_ms: |_| LEADER_DOWN_MS,
+        lock_delay_ms: 0.0,
+        fails_over: false,
+    },
+    Variant {
+        id: "V7",
+        title: "V7 ZK/Curator aware",
+        name: "zookeeper",
+        params: |base, timeout| zookeeper(base, timeout, "stop"),
+        down_ms: |_| LEADER_DOWN_MS,
+        lock_delay_ms: 0.0,
+        fails_over: false,
+    },
+    Variant {
+        id: "V8x",
+        title: "V8x etcd<=3.4 lock RPC",
+        name: "etcd",
+        params: |base, timeout| etcd(base, timeout, "3.4"),
+        down_ms: |_| LEADER_DOWN_MS,
+        lock_delay_ms: 0.0,
+        fails_over: false,
+    },
+    Variant {
+        id: "V8",
+        title: "V8 etcd>=3.5",
+        name: "etcd",
+        params: |base, timeout| etcd(base, timeout, "3.5"),
+        down_ms: |_| LEADER_DOWN_MS,
+        lock_delay_ms: 0.0,
+        fails_over: false,
+    },
+    Variant {
+        id: "V9",
+        title: "V9 Chubby lock-delay",
+        name: "chubby",
+        params: |base, timeout| {
+            // A session outlives its client by up to two leases.
+            let (lease, before) = (duration(base.ttl_ms / 2.0), duration(base.ttl_ms / 10.0));
+            let (delay, grace) = (duration(LOCK_DELAY_MS), duration(4.0 * base.ttl_ms));
+            format!(
+                "lease = \"{lease}\", answers_before = \"{before}\", lock_delay = \"{delay}\", \
+                 grace = \"{grace}\", {}",
+                ensemble(base, timeout)
+            )
+        },
+        down_ms: |_| LEADER_DOWN_MS,
+        lock_delay_ms: LOCK_DELAY_MS,
+        fails_over: false,
+    },
+    Variant {
+        id: "V10",
+        title: "V10 Raft no expiry",
+        name: "raft",
+        params: ensemble,
+        down_ms: |_| LEADER_DOWN_MS,
+        lock_delay_ms: 0.0,
+        fails_over: false,
+    },
+    Variant {
         id: "V11",
         title: "V11 PG session lock",
         name: "pg_advisory",
@@ -178,6 +241,37 @@ pub const VARIANTS: &[Variant] = &[
         fails_over: false,
     },
 ];
+
+/// For how long the leader of a log is gone.
+const LEADER_DOWN_MS: f64 = 300.0;
+const LOCK_DELAY_MS: f64 = 1000.0;
+
+/// What all services on a log have in common: who leads is settled within a time to live.
+fn ensemble(base: &Base, timeout_ms: Option<f64>) -> String {
+    let (timeout, pause) = (duration(timeout_ms.unwrap_or(base.ttl_ms)), duration(base.poll_ms));
+    format!(
+        "timeout = \"{timeout}\", pause = \"{pause}\", log = {{ election_min = \"150ms\", \
+         election_max = \"300ms\", heartbeat = \"50ms\" }}"
+    )
+}
+
+fn zookeeper(base: &Base, timeout_ms: Option<f64>, on_suspended: &str) -> String {
+    let (session, tick) = (duration(base.ttl_ms), duration(base.ttl_ms / 20.0));
+    format!(
+        "session_timeout = \"{session}\", tick = \"{tick}\", on_suspended = \"{on_suspended}\", \
+         {}",
+        ensemble(base, timeout_ms)
+    )
+}
+
+fn etcd(base: &Base, timeout_ms: Option<f64>, version: &str) -> String {
+    let (ttl, look) = (duration(base.ttl_ms), duration(base.ttl_ms / 100.0));
+    format!(
+        "version = \"{version}\", ttl = \"{ttl}\", deadline = \"exact\", server_look = \"{look}\", \
+         {}",
+        ensemble(base, timeout_ms)
+    )
+}
 
 fn transport(timeout_ms: Option<f64>) -> String {
     timeout_ms
