@@ -100,6 +100,12 @@ pub trait Placement: fmt::Debug + Send + Sync {
     /// Bytes of the tables that a look-up reads, without the names of members.
     fn table_bytes(&self) -> usize;
 
+    /// Each member's share of all possible hashes of keys, exactly, where the placement is a
+    /// table or a circle that tells it.
+    fn shares(&self) -> Option<Vec<(MemberId, f64)>> {
+        None
+    }
+
     /// The key that `bytes` name, hashed as this placement does.
     fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
         Key { hash: self.hash(bytes), bytes }

@@ -14,7 +14,7 @@
 use crate::choice::About;
 use crate::model::placement::{Key, Member, MemberId, Membership, Placement, Unsupported};
 use crate::rings::hash::Hasher;
-use crate::rings::ring::{Circle, Point};
+use crate::rings::ring::{Circle, Point, shares_of};
 use crate::rings::{Capabilities, Cost, Ring, Unfit};
 
 crate::config! {
@@ -181,6 +181,10 @@ impl Placement for BoundedLoad {
 
     fn table_bytes(&self) -> usize {
         self.circle.table_bytes() + size_of_val(self.owners.as_slice())
+    }
+
+    fn shares(&self) -> Option<Vec<(MemberId, f64)>> {
+        Some(shares_of(&self.owners))
     }
 }
 

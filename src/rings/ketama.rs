@@ -234,6 +234,10 @@ impl Placement for Ketama {
     fn table_bytes(&self) -> usize {
         self.circle.table_bytes()
     }
+
+    fn shares(&self) -> Option<Vec<(MemberId, f64)>> {
+        Some(self.circle.shares())
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 use crate::choice::About;
 use crate::model::placement::{Key, Member, MemberId, Membership, Placement, Unsupported};
 use crate::rings::hash::{Hasher, Tail, murmur3_x64_128};
+use crate::rings::ring::shares_of;
 use crate::rings::{Capabilities, Cost, Ring, Unfit};
 
 crate::config! {
@@ -258,6 +259,10 @@ impl Placement for Maglev {
 
     fn table_bytes(&self) -> usize {
         size_of_val(self.table.as_slice())
+    }
+
+    fn shares(&self) -> Option<Vec<(MemberId, f64)>> {
+        Some(shares_of(&self.table))
     }
 }
 

@@ -12,13 +12,14 @@ use crate::kernel::rng::Seed;
 use crate::model::placement::{Member, MemberId, Membership, Placement};
 use crate::model::popularity::Popularity;
 use crate::record::{Better, Ending, Measure, Metric, Profile, Record, Subject, Unit};
+use crate::rings::copies::{Copies, CopyChange};
 use crate::rings::hash::{Hasher, mix, splitmix64};
-use crate::rings::script::{KeyForm, Stage, Step, stages};
-use crate::rings::{BuildError, CATALOGUE};
+use crate::rings::script::{Stage, Step, script};
+use crate::rings::{BuildError, CATALOGUE, Entry};
 
 pub use crate::rings::script::{
-    AddEvent, Event, Keys, MadeKeys, NodeCount, NodeGroup, Nodes, OneMember, ReweightEvent,
-    RingsConfig,
+    AddEvent, Event, KeyForm, Keys, MadeKeys, NodeCount, NodeGroup, Nodes, OneMember,
+    ReweightEvent, RingsConfig,
 };
 
 /// What is measured: the configuration, and the keys that it names a file for.
@@ -70,12 +71,18 @@ impl ListedKeys {
     }
 }
 
-/// Tells all that is wrong with the variants of `setup`.
+/// Tells all that is wrong with the variants of `setup`, at its start and after each event.
 pub fn check(setup: &Setup, problems: &mut Problems) {
-    let members = setup.config.nodes.membership();
+    let start = setup.config.nodes.membership();
+    let script = script(&setup.config, Seed(0));
     for choice in &setup.config.variants {
-        if let Some(entry) = choice.find("ring", CATALOGUE, problems) {
-            (entry.check)(choice, &members, problems);
+        let Some(entry) = choice.find("ring", CATALOGUE, problems) else { continue };
+        let before = problems.len();
+        let stages = script.stages.iter().map(|stage| &stage.members);
+        for members in std::iter::once(&start).chain(stages) {
+            if before == problems.len() {
+                (entry.check)(choice, members, problems);
+            }
         }
     }
 }
@@ -84,16 +91,18 @@ pub fn check(setup: &Setup, problems: &mut Problems) {
 pub fn estimate(choice: &Choice, setup: &Setup) -> Estimate {
     let members = setup.config.nodes.membership();
     let count = u32::try_from(members.len()).unwrap_or(u32::MAX);
-    let cost = choice
-        .find("ring", CATALOGUE, &mut Problems::default())
-        .and_then(|entry| (entry.cost)(choice, count));
+    let cost = super::find(choice).ok().and_then(|entry| (entry.cost)(choice, count));
     let Some(cost) = cost else { return Estimate { operations: 0.0, bytes: 0.0 } };
     let events = setup.config.events.len() as f64;
-    let lookups = KeySource::new(setup, Seed(0)).count as f64 * (1.0 + 2.0 * events);
+    let keys = KeySource::new(setup, Seed(0)).count as f64;
+    let lookups = keys * (1.0 + 2.0 * events);
+    let copies = f64::from(setup.config.replicas);
+    // Copies are looked up apart, and each key's set of holders is kept.
+    let (passes, sets) = if 1.0 < copies { (1.0 + copies, 8.0 * keys) } else { (1.0, 0.0) };
     Estimate {
-        operations: lookups * (cost.lookup_steps + 4.0)
+        operations: passes * lookups * (cost.lookup_steps + 4.0)
             + 2.0 * (1.0 + events) * cost.build_steps as f64,
-        bytes: 2.0 * cost.table_bytes as f64 + 200.0 * f64::from(count),
+        bytes: 2.0 * cost.table_bytes as f64 + 200.0 * f64::from(count) + sets,
     }
 }
 
@@ -102,20 +111,33 @@ pub fn estimate(choice: &Choice, setup: &Setup) -> Estimate {
 /// # Errors
 /// Where the choice is wrong or cannot place the members.
 pub fn measure(choice: &Choice, setup: &Setup, seed: Seed) -> Result<Record, BuildError> {
+    measure_entry(super::find(choice)?, choice, setup, seed)
+}
+
+/// Measures `entry`, which may be a ring from outside this crate, with the parameters of `choice`.
+///
+/// A script whose random picks make a later event impossible under this seed ends there: the
+/// record says so, and is incomplete.
+///
+/// # Errors
+/// Where the parameters are wrong or it cannot place the members at the start.
+pub fn measure_entry(
+    entry: &Entry,
+    choice: &Choice,
+    setup: &Setup,
+    seed: Seed,
+) -> Result<Record, BuildError> {
     let keys = KeySource::new(setup, seed);
     let hash_seed = seed.stream("ring hash", "").word();
     let hasher = Hasher::new(setup.config.hash.clone(), hash_seed);
     let start = setup.config.nodes.membership();
-    let stages =
-        stages(&setup.config, seed).map_err(|(_, why)| BuildError::Unfit(super::Unfit(why)))?;
+    let script = script(&setup.config, seed);
 
-    let mut before = Replayed::new(choice, start.clone(), hasher.clone())?;
-    let mut after = Replayed::new(choice, start.clone(), hasher)?;
+    let mut before = Replayed::new(entry, choice, &start, hasher.clone())?;
+    let mut after = Replayed::new(entry, choice, &start, hasher)?;
     let mut report = Report::new(choice, seed);
-    let lookup_steps = choice
-        .find("ring", CATALOGUE, &mut Problems::default())
-        .and_then(|entry| (entry.cost)(choice, start.len() as u32))
-        .map_or(0.0, |cost| cost.lookup_steps);
+    let lookup_steps =
+        (entry.cost)(choice, start.len() as u32).map_or(0.0, |cost| cost.lookup_steps);
     report.add(&TABLE_BYTES, "", before.placement.table_bytes() as f64);
     report.add(&LOOKUP_STEPS, "", lookup_steps);
 
@@ -124,12 +146,27 @@ pub fn measure(choice: &Choice, setup: &Setup, seed: Seed) -> Result<Record, Bui
         loads.add(before.placement.locate(before.placement.key(key)), weight);
     });
     report.loads("", &loads, &start, &keys);
+    report.shares("", &*before.placement, &start);
     report.profiles(&loads, &start);
+    let copies = setup.config.replicas as usize;
+    let has_copies = 1 < copies && report.knows_copies(&mut before, copies);
+    if has_copies {
+        let mut lie = Copies::new(&start);
+        keys.each(|key, _| lie.add(before.holders(key, copies)));
+        report.copies("", lie, copies, &start);
+    }
 
     let mut members = start;
-    for stage in &stages {
-        if let Some(reason) = after.play(stage)? {
-            report.record.findings.push(format!("{}: built anew: {reason}", stage.label));
+    for stage in &script.stages {
+        match after.play(stage) {
+            Ok(None) => (),
+            Ok(Some(reason)) => {
+                report.record.findings.push(format!("{}: built anew: {reason}", stage.label));
+            }
+            Err(error) => {
+                report.record.ending = Ending::Incomplete(format!("{}: {error}", stage.label));
+                return Ok(report.record);
+            }
         }
         let mut change = Change::new(stage, &members);
         keys.each(|key, weight| {
@@ -139,35 +176,66 @@ pub fn measure(choice: &Choice, setup: &Setup, seed: Seed) -> Result<Record, Bui
         });
         report.change(&stage.label, &change, &members, stage, &keys);
         report.loads(&stage.label, &change.after, &stage.members, &keys);
+        report.shares(&stage.label, &*after.placement, &stage.members);
+        if has_copies {
+            let mut change = CopyChange::new(&stage.members);
+            let mut lie = Copies::new(&stage.members);
+            keys.each(|key, _| {
+                let holders = after.holders(key, copies);
+                change.add(before.holders(key, copies), holders);
+                lie.add(holders);
+            });
+            report.copy_change(&stage.label, &change, &setup.config);
+            report.copies(&stage.label, lie, copies, &stage.members);
+        }
         report.add(&TABLE_BYTES, &stage.label, after.placement.table_bytes() as f64);
         before.play(stage)?;
         members = stage.members.clone();
+    }
+    if let Some((_, why)) = script.broken {
+        report.record.ending = Ending::Incomplete(why);
     }
     Ok(report.record)
 }
 
 /// A placement that goes through a script.
 struct Replayed<'a> {
+    entry: &'a Entry,
     choice: &'a Choice,
     hasher: Hasher,
     placement: Box<dyn Placement>,
-    is_history_free: bool,
+    /// Room for the holders of a key.
+    holders: Vec<MemberId>,
 }
 
 impl<'a> Replayed<'a> {
-    fn new(choice: &'a Choice, members: Membership, hasher: Hasher) -> Result<Self, BuildError> {
-        let placement = super::build(choice, &members, hasher.clone())?;
-        let is_history_free = choice
-            .find("ring", CATALOGUE, &mut Problems::default())
-            .is_some_and(|entry| entry.capabilities.history_free);
-        Ok(Self { choice, hasher, placement, is_history_free })
+    fn new(
+        entry: &'a Entry,
+        choice: &'a Choice,
+        members: &Membership,
+        hasher: Hasher,
+    ) -> Result<Self, BuildError> {
+        let placement = (entry.build)(choice, members, hasher.clone())?;
+        Ok(Self { entry, choice, hasher, placement, holders: Vec::new() })
+    }
+
+    /// The members that hold the copies of a key.
+    fn holders(&mut self, key: &[u8], copies: usize) -> &[MemberId] {
+        let done = self.placement.replicas(self.placement.key(key), copies, &mut self.holders);
+        done.expect("a placement that knew copies once knows them still");
+        &self.holders
+    }
+
+    fn build_anew(&mut self, members: &Membership) -> Result<(), BuildError> {
+        self.placement = (self.entry.build)(self.choice, members, self.hasher.clone())?;
+        Ok(())
     }
 
     /// Lets `stage` happen. Where the placement cannot express it, it is built anew, as its user
     /// would have to; the reason why.
     fn play(&mut self, stage: &Stage) -> Result<Option<String>, BuildError> {
-        if BULK <= stage.steps.len() && self.is_history_free {
-            self.placement = super::build(self.choice, &stage.members, self.hasher.clone())?;
+        if BULK <= stage.steps.len() && self.entry.capabilities.history_free {
+            self.build_anew(&stage.members)?;
             return Ok(None);
         }
         for step in &stage.steps {
@@ -177,7 +245,7 @@ impl<'a> Replayed<'a> {
                 Step::Reweight(id, weight) => self.placement.reweight(*id, *weight),
             };
             if let Err(unsupported) = done {
-                self.placement = super::build(self.choice, &stage.members, self.hasher.clone())?;
+                self.build_anew(&stage.members)?;
                 return Ok(Some(unsupported.to_string()));
             }
         }
@@ -454,6 +522,63 @@ impl Report {
         self.add(&REMAP_FAIR, at, fair);
     }
 
+    /// The balance of exact shares, where the placement tells them.
+    fn shares(&mut self, at: &str, placement: &dyn Placement, members: &Membership) {
+        let Some(shares) = placement.shares() else { return };
+        let weight_total = members.weight_total();
+        let share_of = |id: MemberId| {
+            let found = shares.binary_search_by_key(&id, |(id, _)| *id);
+            found.map_or(0.0, |index| shares[index].1)
+        };
+        let Balance { max, min, cv, .. } =
+            Balance::of(members.iter().map(|(id, m)| (m.weight / weight_total, share_of(id))));
+        self.add(&EXACT_SKEW, at, max);
+        self.add(&EXACT_MIN, at, min);
+        self.add(&EXACT_CV, at, cv);
+    }
+
+    /// Whether the placement knows copies; a finding where it does not.
+    fn knows_copies(&mut self, replayed: &mut Replayed<'_>, copies: usize) -> bool {
+        let placement = &replayed.placement;
+        let known = placement.replicas(placement.key(b""), copies, &mut replayed.holders);
+        if let Err(reason) = &known {
+            self.record.findings.push(format!("no copies: {reason}"));
+        }
+        known.is_ok()
+    }
+
+    fn copies(&mut self, at: &str, copies: Copies, wanted: usize, members: &Membership) {
+        let weight_total = members.weight_total();
+        let total = copies.counts.iter().sum::<u64>() as f64;
+        let balance = Balance::of(members.iter().map(|(id, member)| {
+            (member.weight / weight_total, copies.counts[id.index()] as f64 / total)
+        }));
+        self.add(&COPY_SKEW, at, balance.max);
+        self.add(&COPY_CV, at, balance.cv);
+        let losses = copies.losses(wanted, members.len());
+        self.add(&COPY_SETS, at, losses.set_count as f64);
+        self.add(&LOSS_CHANCE, at, losses.chance);
+        self.add(&LOSS_WORST, at, losses.worst);
+        if let Some(worst) = losses.worst_zone {
+            self.add(&LOSS_ZONE, at, worst);
+        }
+    }
+
+    fn copy_change(&mut self, at: &str, change: &CopyChange, config: &RingsConfig) {
+        let count = change.copy_count() as f64;
+        let floor = change.floor();
+        assert!(floor <= change.moved, "fewer copies moved than had to");
+        self.add(&COPY_REMAP, at, change.moved as f64 / count);
+        self.add(&COPY_REMAP_FLOOR, at, floor as f64 / count);
+        self.add(&COPY_REMAP_EXCESS, at, (change.moved - floor) as f64 / count);
+        let keys = count / f64::from(config.replicas);
+        self.add(&SETS_CHANGED, at, change.sets_changed as f64 / keys);
+        let bytes = config.copy_size.0 as f64;
+        self.add(&COPY_BYTES, at, change.moved as f64 * bytes);
+        let seconds = change.bottleneck() as f64 * bytes / config.bandwidth.0 as f64;
+        self.add(&COPY_TIME, at, seconds * 1e9);
+    }
+
     fn profiles(&mut self, loads: &Loads, members: &Membership) {
         let alike = |(_, member): (MemberId, &Member)| member.weight.to_bits();
         let first = members.iter().next().map(alike);
@@ -503,6 +628,21 @@ pub const METRICS: &[&Metric] = &[
     &REQUEST_REMAP_EXCESS,
     &REQUEST_REMAP_SURVIVORS,
     &REMAP_FAIR,
+    &EXACT_SKEW,
+    &EXACT_MIN,
+    &EXACT_CV,
+    &COPY_SKEW,
+    &COPY_CV,
+    &COPY_SETS,
+    &COPY_REMAP,
+    &COPY_REMAP_FLOOR,
+    &COPY_REMAP_EXCESS,
+    &SETS_CHANGED,
+    &COPY_BYTES,
+    &COPY_TIME,
+    &LOSS_CHANCE,
+    &LOSS_WORST,
+    &LOSS_ZONE,
     &NODE_KEYS,
     &NODE_REQUESTS,
     &TABLE_BYTES,
@@ -570,6 +710,36 @@ metrics! {
         "The share of the requests that goes to keys that moved between members that neither joined, nor left, nor got another weight.";
     REMAP_FAIR = "remap_fair", "keys moved by a perfect placement", Share, Neither:
         "The sum over the members of max(0, fair share after - fair share before): what a placement that is fair before and after has to move.";
+    EXACT_SKEW = "exact_skew", "share of hashes, max/mean", Ratio, Lower:
+        "The largest, over the members, of the share of all possible hashes that it owns divided by its fair share: exact, without keys. Only for placements that are tables or circles.";
+    EXACT_MIN = "exact_min", "share of hashes, min/mean", Ratio, Higher:
+        "The smallest, over the members, of the share of all possible hashes that it owns divided by its fair share.";
+    EXACT_CV = "exact_cv", "share of hashes, coefficient of variation", Ratio, Lower:
+        "The square root of the mean, over the members by fair share, of (share of all possible hashes / fair share - 1)².";
+    COPY_SKEW = "copy_skew", "copies, max/mean", Ratio, Lower:
+        "The largest, over the members, of its share of all copies of keys divided by its fair share.";
+    COPY_CV = "copy_cv", "copies, coefficient of variation", Ratio, Lower:
+        "The square root of the mean, over the members by fair share, of (share of all copies / fair share - 1)².";
+    COPY_SETS = "copy_sets", "distinct sets of holders", Count, Neither:
+        "How many distinct sets of members hold the copies of a key. Fewer sets make a loss rarer, and larger.";
+    COPY_REMAP = "copy_remap", "copies moved", Share, Lower:
+        "The share of the copies that after the event lie on a member that had no copy of that key before it.";
+    COPY_REMAP_FLOOR = "copy_remap_floor", "copies moved, floor", Share, Neither:
+        "The sum over the members of max(0, copies after - copies before), over all copies.";
+    COPY_REMAP_EXCESS = "copy_remap_excess", "copies moved above the floor", Share, Lower:
+        "copy_remap - copy_remap_floor.";
+    SETS_CHANGED = "sets_changed", "keys whose holders changed", Share, Lower:
+        "The share of the keys that have a holder after the event which they had not before it, or fewer.";
+    COPY_BYTES = "copy_bytes", "bytes copied", Bytes, Lower:
+        "The copies that moved times the size of a copy.";
+    COPY_TIME = "copy_time", "time to copy", Nanoseconds, Lower:
+        "The most bytes that one member sends or receives because of the event, over its bandwidth. A copy is sent by the first holder that stays, or, where none does, by the first there was.";
+    LOSS_CHANCE = "loss_chance", "chance that failures lose a key", Share, Lower:
+        "The chance that as many random members as there are copies hold, together, all copies of some key: distinct sets of holders over all sets of that size.";
+    LOSS_WORST = "loss_worst", "keys that the worst failures lose", Share, Lower:
+        "The share of the keys whose copies all lie on the same set of holders, for the set with the most keys.";
+    LOSS_ZONE = "loss_zone", "keys that the worst zone loses", Share, Lower:
+        "The share of the keys whose copies all lie in one outermost zone, for the zone with the most such keys.";
     NODE_KEYS = "node_keys", "keys by node", Share, Neither:
         "The member's share of the keys, before the first event.";
     NODE_REQUESTS = "node_requests", "requests by node", Share, Neither:
@@ -683,6 +853,78 @@ mod tests {
         near(&record, "request_skew_floor", "", 5.0, 1e-9);
         near(&record, "request_skew", "", 5.5, 0.1);
         near(&record, "key_skew", "", 1.0, 0.1);
+    }
+
+    #[test]
+    fn copies_move_with_their_member_and_zones_lose_what_lies_in_them() {
+        let nodes = "nodes = [{ name = \"a\", count = 6, zone = \"eu/1\" },
+            { name = \"b\", count = 6, zone = \"us/1\" }]
+            keys = { made = { count = 20000 } }\nreplicas = 2\ncopy_size = \"1MB\"
+            bandwidth = \"100MB\"\nevents = [{ remove = { node = \"a-3\" } }]";
+        let record = run(&format!("variants = [\"rendezvous\"]\n{nodes}"));
+        // Two of twelve members hold a key; one that leaves takes part in a sixth of the sets.
+        near(&record, "copy_remap", "remove a-3", 1.0 / 12.0, 0.006);
+        near(&record, "copy_remap_excess", "remove a-3", 0.0, 0.0);
+        near(&record, "sets_changed", "remove a-3", 1.0 / 6.0, 0.012);
+        near(&record, "copy_sets", "", 66.0, 0.0);
+        near(&record, "loss_chance", "", 1.0, 0.0);
+        // Both copies of 5/22 of the keys in one of the zones.
+        near(&record, "loss_zone", "", 5.0 / 22.0, 0.012);
+        near(&record, "copy_bytes", "remove a-3", 40_000.0 / 12.0 * 1e6, 3e8);
+        let time = record.value("copy_time", "remove a-3").unwrap();
+        // Eleven members send and receive what one held: about 303 MB each.
+        assert!((3.0e9..4.5e9).contains(&time), "{time}");
+
+        let apart = run(&format!("variants = [{{ straw2 = {{ domain = 1 }} }}]\n{nodes}"));
+        near(&apart, "loss_zone", "", 0.0, 0.0);
+        let none = run(&format!("variants = [\"jump\"]\n{nodes}"));
+        assert_eq!(none.value("copy_skew", ""), None);
+        assert!(none.findings[0].starts_with("no copies:"), "{:?}", none.findings);
+    }
+
+    #[test]
+    fn exact_shares_agree_with_many_keys() {
+        for ring in [
+            "\"ring\"",
+            "{ ring = { virtual_nodes = 1 } }",
+            "\"ketama\"",
+            "\"maglev\"",
+            "\"slots\"",
+            "\"racks\"",
+            "\"bounded_load\"",
+            "{ partitions = { strategy = \"random_tokens\" } }",
+            "{ partitions = { strategy = \"equal_partitions\" } }",
+            "{ partitions = { strategy = \"dealt_in_turns\", partitions = 64 } }",
+        ] {
+            let record = run(&format!(
+                "variants = [{ring}]\nkeys = {{ made = {{ count = 400000 }} }}
+                nodes = [{{ name = \"a\", count = 5 }}, {{ name = \"b\", weight = 2.0 }}]"
+            ));
+            for (exact, sampled) in
+                [("exact_skew", "key_skew"), ("exact_min", "key_min"), ("exact_cv", "key_cv")]
+            {
+                near(&record, sampled, "", record.value(exact, "").unwrap(), 0.015);
+            }
+        }
+        let one = run("variants = [{ ring = { virtual_nodes = 1 } }]\nnodes = 1");
+        near(&one, "exact_skew", "", 1.0, 0.0);
+    }
+
+    #[test]
+    fn a_script_that_breaks_under_one_seed_ends_there_and_says_so() {
+        // A member leaves at random before its zone fails: under some seeds it is the only one
+        // of that zone.
+        let setup = setup(
+            "variants = [\"ring\"]\nnodes = [{ name = \"a\", zone = \"eu\" },
+            { name = \"b\", count = 9 }]\nevents = [\"remove\", { fail_zone = \"eu\" }]
+            keys = { made = { count = 100 } }",
+        );
+        let endings: Vec<Ending> = (0..100)
+            .map(|seed| measure(&setup.config.variants[0], &setup, Seed(seed)).unwrap().ending)
+            .collect();
+        assert!(endings.contains(&Ending::Complete));
+        let broken = Ending::Incomplete("no member is in the zone \"eu\"".into());
+        assert!(endings.contains(&broken), "{endings:?}");
     }
 
     #[test]

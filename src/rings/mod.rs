@@ -11,6 +11,7 @@ mod binomial;
 mod bounded_load;
 mod capacity;
 mod choose_k;
+mod copies;
 pub mod crush;
 mod crush_text;
 mod dx;
@@ -219,6 +220,16 @@ impl Listed for Entry {
     }
 }
 
+/// The row of the [`CATALOGUE`] that `choice` names.
+///
+/// # Errors
+/// Where there is none.
+pub fn find(choice: &Choice) -> Result<&'static Entry, BuildError> {
+    let mut problems = Problems::default();
+    let found = choice.find("ring", CATALOGUE, &mut problems);
+    found.ok_or_else(|| BuildError::Choice(problems.into_sorted()))
+}
+
 /// Builds the placement that `choice` names in the [`CATALOGUE`].
 ///
 /// # Errors
@@ -228,11 +239,7 @@ pub fn build(
     members: &Membership,
     hasher: Hasher,
 ) -> Result<Box<dyn Placement>, BuildError> {
-    let mut problems = Problems::default();
-    match choice.find("ring", CATALOGUE, &mut problems) {
-        Some(entry) => (entry.build)(choice, members, hasher),
-        None => Err(BuildError::Choice(problems.into_sorted())),
-    }
+    (find(choice)?.build)(choice, members, hasher)
 }
 
 /// The bare function from keys to numbers that `choice` names in the [`CATALOGUE`].
@@ -240,11 +247,7 @@ pub fn build(
 /// # Errors
 /// Where there is no such variant, its parameters are wrong, or it does not number its buckets.
 pub fn buckets(choice: &Choice, hasher: Hasher) -> Result<Box<dyn Buckets>, BuildError> {
-    let mut problems = Problems::default();
-    let Some(entry) = choice.find("ring", CATALOGUE, &mut problems) else {
-        return Err(BuildError::Choice(problems.into_sorted()));
-    };
-    match entry.buckets {
+    match find(choice)?.buckets {
         Some(build) => build(choice, hasher),
         None => Err(BuildError::Unfit(Unfit(format!("`{}` numbers no buckets", choice.name)))),
     }

@@ -12,7 +12,7 @@
 use crate::choice::About;
 use crate::model::placement::{Key, Member, MemberId, Membership, Placement, Unsupported};
 use crate::rings::hash::{Hasher, splitmix64};
-use crate::rings::ring::{RingParams, VirtualNodes};
+use crate::rings::ring::{RingParams, VirtualNodes, shares_of};
 use crate::rings::slot_table::SlotTable;
 use crate::rings::{Capabilities, Cost, Ring, Unfit};
 
@@ -239,5 +239,13 @@ impl Placement for Partitions {
             Cut::Equal { tokens, owners } => tokens.table_bytes() + size_of_val(owners.as_slice()),
             Cut::Dealt(table) => table.table_bytes(),
         }
+    }
+
+    fn shares(&self) -> Option<Vec<(MemberId, f64)>> {
+        Some(match &self.cut {
+            Cut::Tokens(ring) => return ring.shares(),
+            Cut::Equal { owners, .. } => shares_of(owners),
+            Cut::Dealt(table) => shares_of(table.owners()),
+        })
     }
 }

@@ -321,6 +321,10 @@ impl Placement for Racks {
         let inside: usize = self.data_centres.iter().map(|dc| dc.circle.table_bytes()).sum();
         self.circle.table_bytes() + inside
     }
+
+    fn shares(&self) -> Option<Vec<(MemberId, f64)>> {
+        Some(self.circle.shares())
+    }
 }
 
 /// The server takes the largest token in place of the smallest, which no key may have.

@@ -12,6 +12,8 @@
 //! the right one: O(1) expected, two or three reads, O(log n v) where the hash is a bad one.
 //! Memory: 16 bytes a point and 4 to 8 for the table. A change costs O(n v) copies.
 
+use std::collections::BTreeMap;
+
 use crate::choice::About;
 use crate::model::placement::{Key, Member, MemberId, Membership, Placement, Unsupported};
 use crate::rings::hash::Hasher;
@@ -164,6 +166,10 @@ impl Placement for VirtualNodes {
     fn table_bytes(&self) -> usize {
         self.circle.table_bytes()
     }
+
+    fn shares(&self) -> Option<Vec<(MemberId, f64)>> {
+        Some(self.circle.shares())
+    }
 }
 
 /// A point of a circle.
@@ -251,6 +257,23 @@ impl Circle {
         }
     }
 
+    /// The part of the circle that belongs to each owner.
+    pub(super) fn shares(&self) -> Vec<(MemberId, f64)> {
+        let last = self.points.last().expect("a circle has points");
+        let mut from = last.at;
+        let mut arcs = BTreeMap::<u32, u128>::new();
+        for point in &self.points {
+            *arcs.entry(point.owner).or_default() += u128::from(point.at.wrapping_sub(from));
+            from = point.at;
+        }
+        // A single point owns all, which is no distance from itself.
+        if self.points.first().is_some_and(|first| first.at == last.at) {
+            arcs.insert(self.points[0].owner, 1 << 64);
+        }
+        let whole = 18_446_744_073_709_551_616.0;
+        arcs.into_iter().map(|(id, arc)| (MemberId(id), arc as f64 / whole)).collect()
+    }
+
     /// Bytes of its tables.
     pub(super) fn table_bytes(&self) -> usize {
         size_of_val(self.points.as_slice()) + size_of_val(self.index.as_slice())
@@ -270,6 +293,16 @@ impl Circle {
         }
         self.index.resize((1 << bits) + 1, self.points.len() as u32);
     }
+}
+
+/// The part of a table's entries that belongs to each owner.
+pub(super) fn shares_of(owners: &[u32]) -> Vec<(MemberId, f64)> {
+    let mut counts = BTreeMap::<u32, u32>::new();
+    for owner in owners {
+        *counts.entry(*owner).or_default() += 1;
+    }
+    let share = |count| f64::from(count) / owners.len() as f64;
+    counts.into_iter().map(|(id, count)| (MemberId(id), share(count))).collect()
 }
 
 /// How many points a member of this weight has: one at least, so that no member is lost.

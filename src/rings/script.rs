@@ -6,7 +6,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::choice::Choice;
-use crate::config::{Config, Name, Problems, Value, ValueKind, printable, within};
+use crate::config::{Bytes, Config, Name, Problems, Value, ValueKind, printable, within};
 use crate::kernel::rng::Seed;
 use crate::model::placement::{Member, MemberId, Membership};
 use crate::model::popularity::Popularity;
@@ -28,6 +28,10 @@ crate::config! {
         pub events: Vec<Event> = Vec::new(),
         /// How many copies of each key there are, on distinct members.
         pub replicas: u32 = 1 => 1..=64,
+        /// How large a copy is.
+        pub copy_size: Bytes = Bytes(1024),
+        /// What a member can send, and receive at the same time, in a second.
+        pub bandwidth: Bytes = Bytes(125_000_000) => Bytes(1)..,
         /// The cluster behind the placement, where it is to be put to work on virtual time.
         pub motion: Option<MotionConfig> = None,
     }
@@ -164,6 +168,17 @@ pub(super) struct Stage {
     pub(super) members: Membership,
 }
 
+impl Event {
+    /// The member that it calls by name.
+    fn named(&self) -> Option<&Name> {
+        match self {
+            Self::Remove(one) | Self::Replace(one) => one.node.as_ref(),
+            Self::Reweight(reweight) => reweight.node.as_ref(),
+            Self::Add(_) | Self::FailZone(_) | Self::Scale(_) => None,
+        }
+    }
+}
+
 impl Nodes {
     /// The members.
     pub fn membership(&self) -> Membership {
@@ -187,44 +202,68 @@ impl NodeGroup {
     }
 }
 
-/// The stages of the script of `config` under `seed`.
+/// The stages of a script, and the event at which it cannot go on.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Script {
+    pub(super) stages: Vec<Stage>,
+    /// The number of the event, and why.
+    pub(super) broken: Option<(usize, String)>,
+}
+
+/// Plays the events of `config` under `seed`.
+pub(super) fn script(config: &RingsConfig, seed: Seed) -> Script {
+    let mut members = config.nodes.membership();
+    let mut stages: Vec<Stage> = Vec::new();
+    for (index, event) in config.events.iter().enumerate() {
+        let mut player = Player { members, steps: Vec::new(), config, seed, index };
+        let label = match player.play(event) {
+            Ok(name) => {
+                let earlier = stages.iter().filter(|stage| base(&stage.label) == name).count();
+                if earlier == 0 { name } else { format!("{name} #{}", earlier + 1) }
+            }
+            Err(why) => return Script { stages, broken: Some((index, why)) },
+        };
+        members = player.members.clone();
+        stages.push(Stage { label, steps: player.steps, members: player.members });
+    }
+    Script { stages, broken: None }
+}
+
+/// The stages of the whole script of `config` under `seed`.
 ///
 /// # Errors
 /// The number of the event that cannot happen, and why.
 pub(super) fn stages(config: &RingsConfig, seed: Seed) -> Result<Vec<Stage>, (usize, String)> {
-    let mut members = config.nodes.membership();
-    let mut stages: Vec<Stage> = Vec::new();
-    for (index, event) in config.events.iter().enumerate() {
-        let mut script = Script { members, steps: Vec::new(), seed, index };
-        let name = script.play(event).map_err(|why| (index, why))?;
-        if script.members.is_empty() {
-            return Err((index, format!("{name}: no member would be left")));
-        }
-        if NODES_MAX as usize <= script.members.id_bound() {
-            return Err((index, format!("more than {NODES_MAX} members would have been")));
-        }
-        let times = stages.iter().filter(|stage| base(&stage.label) == name).count() + 1;
-        let label = if times == 1 { name } else { format!("{name} #{times}") };
-        members = script.members.clone();
-        stages.push(Stage { label, steps: script.steps, members: script.members });
-    }
-    Ok(stages)
+    let Script { stages, broken } = script(config, seed);
+    broken.map_or(Ok(stages), Err)
 }
 
 fn base(label: &str) -> &str {
     label.split_once(" #").map_or(label, |(base, _)| base)
 }
 
-struct Script {
+struct Player<'a> {
     members: Membership,
     steps: Vec<Step>,
+    config: &'a RingsConfig,
     seed: Seed,
     index: usize,
 }
 
-impl Script {
+impl Player<'_> {
     /// Plays `event`; its name.
     fn play(&mut self, event: &Event) -> Result<String, String> {
+        let name = self.play_steps(event)?;
+        if self.members.is_empty() {
+            return Err(format!("{name}: no member would be left"));
+        }
+        if NODES_MAX as usize <= self.members.id_bound() {
+            return Err(format!("{name}: more than {NODES_MAX} members would have been"));
+        }
+        Ok(name)
+    }
+
+    fn play_steps(&mut self, event: &Event) -> Result<String, String> {
         match event {
             Event::Add(add) => {
                 let name = add.node.as_ref().map(ToString::to_string);
@@ -308,9 +347,16 @@ impl Script {
             let found = self.members.find(name.as_str());
             return found.ok_or_else(|| format!("`{name}` is not a member at that time"));
         }
+        // Those that a later event calls by name are spared, where there are others.
+        let is_called = |member: &Member| {
+            let named = self.config.events[self.index..].iter().filter_map(Event::named);
+            named.into_iter().any(|name| name.as_str() == member.name)
+        };
+        let (called, others): (Vec<_>, Vec<_>) =
+            self.members.iter().partition(|(_, member)| is_called(member));
+        let among = if others.is_empty() { called } else { others };
         let mut rng = self.seed.stream("ring event", &self.index.to_string());
-        let position = rng.below(self.members.len() as u64) as usize;
-        Ok(self.members.iter().nth(position).expect("the script leaves a member").0)
+        Ok(among[rng.below(among.len() as u64) as usize].0)
     }
 
     fn free_name(&self) -> String {
@@ -349,7 +395,7 @@ fn check(config: &RingsConfig, value: &Value, problems: &mut Problems) {
     if let Some(motion) = &config.motion {
         motion.check_within(config, value, problems);
     }
-    if let Err((index, why)) = stages(config, Seed(0)) {
+    if let Some((index, why)) = script(config, Seed(0)).broken {
         let place = match table.get("events").map(|events| &events.kind) {
             Some(ValueKind::List(items)) => items[index].place,
             _ => value.place,

@@ -12,6 +12,7 @@
 use crate::choice::About;
 use crate::model::placement::{Key, Member, MemberId, Membership, Placement, Unsupported};
 use crate::rings::hash::{Hasher, crc16};
+use crate::rings::ring::shares_of;
 use crate::rings::slot_table::SlotTable;
 use crate::rings::{Capabilities, Cost, Ring, Unfit};
 
@@ -107,6 +108,10 @@ impl Placement for Slots {
 
     fn table_bytes(&self) -> usize {
         self.table.table_bytes()
+    }
+
+    fn shares(&self) -> Option<Vec<(MemberId, f64)>> {
+        Some(shares_of(self.table.owners()))
     }
 }
 
