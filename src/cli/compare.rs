@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::config::{nearest, printable};
 use crate::experiments::{WINGS, Wing};
 use crate::record::summary;
-use crate::report::{self, Block, Section, compose};
+use crate::report::{self, Block, Section};
 use crate::scenario::{Cell, Scenario};
 
 use super::console::Console;
@@ -46,10 +46,8 @@ pub(super) fn compare(
     let references = references(&scenario, args.reference.as_deref())?;
     let mut study = Study::carry_out("compare", &scenario, &args.conduct, console)?;
     if study.has_records() {
-        let compared: Vec<Section> = references
-            .iter()
-            .filter_map(|(wing, label)| compose::against(&wing.brief, label, &study.summaries))
-            .collect();
+        let compared: Vec<Section> =
+            references.iter().flat_map(|(wing, label)| study.compared(wing, label)).collect();
         study.report.sections.splice(0..0, compared.clone());
         if let Some(folder) = &args.out {
             let page = study.write(Some(folder))?;
@@ -58,12 +56,20 @@ pub(super) fn compare(
         // The tables of `run` are not what was asked for.
         study.report.sections = compared;
         console.print(&match format {
-            Format::Human => study.in_words(),
+            Format::Human => {
+                study.report.sections.retain(has_something_to_show);
+                study.in_words()
+            }
             Format::Json => format!("{}{}", study.in_json(), in_json(&study.report.sections)),
         })?;
     }
     study.tell_troubles();
     Ok(study.exit())
+}
+
+/// Whether a screen has room for any of its tables.
+fn has_something_to_show(section: &Section) -> bool {
+    section.blocks.iter().any(|block| matches!(block, Block::Table(table) if !table.is_detail))
 }
 
 /// The comparisons for a program: an object for each number of each variant.

@@ -8,14 +8,14 @@ use clap::Args;
 use serde_json::{Map, Value as Json, json};
 
 use crate::config::Bytes;
-use crate::experiments::{self, Conduct, Estimate, Harvest, Run, Settled, WINGS};
+use crate::experiments::{self, Conduct, Estimate, Harvest, Run, Settled, WINGS, Wing};
 use crate::record::brief::Brief;
 use crate::record::claims::{self, Outcome, Verdict};
 use crate::record::summary::{self, Summary};
 use crate::record::{Ending, Record};
 use crate::report::compose::{self, Occasion};
 use crate::report::render::{self, Artefact, Screen};
-use crate::report::{BottomLine, Report, Tone};
+use crate::report::{Block, BottomLine, Report, Section, Tone};
 use crate::scenario::Scenario;
 
 use super::console::{self, Console};
@@ -50,6 +50,9 @@ fn count(text: &str) -> Result<u64, String> {
     let digits = text.replace('_', "");
     digits.parse().map_err(|_| "expected a whole number, such as 1_000_000".to_owned())
 }
+
+/// So many things are shown one against the other.
+const COMPARED_MAX: usize = 12;
 
 /// A scenario and what came of it.
 #[derive(Debug)]
@@ -144,6 +147,25 @@ impl<'a> Study<'a> {
             interrupted: None,
             difference: None,
         }
+    }
+
+    /// What `compare` shows of a wing: every number against that of `reference`; and, where so
+    /// many things are compared that this fills screens, one table of them all, with the former
+    /// left to the written report.
+    pub(super) fn compared(&self, wing: &Wing, reference: &str) -> Vec<Section> {
+        let mut against = compose::against(&wing.brief, reference, &self.summaries);
+        let records = &self.harvest.records;
+        let beside = (COMPARED_MAX < summary::groups(records).len())
+            .then(|| compose::side_by_side(&wing.brief, records, &self.summaries))
+            .flatten();
+        if beside.is_some() {
+            for block in against.iter_mut().flat_map(|section| &mut section.blocks) {
+                if let Block::Table(table) = block {
+                    table.is_detail = true;
+                }
+            }
+        }
+        beside.into_iter().chain(against).collect()
     }
 
     /// All files of the report.

@@ -81,6 +81,7 @@ const BRIEF: Brief = Brief {
         Finding::Best(Headline::of(&measure::WAIT, Statistic::P99)),
     ],
     pictures: &[Picture::Percentiles(&measure::WAIT), Picture::Course(&measure::GRANTS)],
+    side_by_side: &[],
 };
 
 /// The matrix of locks: [`locks::matrix`] as the verb sees it.

@@ -8,7 +8,7 @@ use crate::kernel::rng::Seed;
 use crate::kernel::time::SimTime;
 use crate::model::directory::Directory;
 use crate::model::surroundings::Surroundings;
-use crate::record::brief::{Brief, Finding, Headline, Picture};
+use crate::record::brief::{Beside, Brief, Finding, Headline, Over, Picture};
 use crate::record::{Ending, Metric, Record, Subject};
 use crate::rings::measure::{self, Keys, ListedKeys, RingsConfig, Setup};
 use crate::rings::{CATALOGUE, Entry, motion};
@@ -109,6 +109,7 @@ const BRIEF: Brief = Brief {
     ),
     findings: &joined::<_, { FINDINGS.len() + motion::FINDINGS.len() }>(FINDINGS, motion::FINDINGS),
     pictures: &joined::<_, { PICTURES.len() + motion::PICTURES.len() }>(PICTURES, motion::PICTURES),
+    side_by_side: SIDE_BY_SIDE,
 };
 
 const HEADLINES: &[Headline] = &[
@@ -132,6 +133,18 @@ const PICTURES: &[Picture] = &[
     Picture::Load(&measure::NODE_KEYS),
     Picture::Floor { of: &measure::KEY_REMAP, floor: &measure::KEY_REMAP_FLOOR },
 ];
+
+const SIDE_BY_SIDE: &[Beside] = &[
+    beside("skew", &measure::KEY_SKEW, Over::Start),
+    beside("moved", &measure::KEY_REMAP, Over::Each),
+    beside("excess", &measure::KEY_REMAP_EXCESS, Over::Sum),
+    beside("bytes a node", &measure::NODE_BYTES, Over::Start),
+    beside("look-up steps", &measure::LOOKUP_STEPS, Over::Start),
+];
+
+const fn beside(title: &'static str, metric: &'static Metric, over: Over) -> Beside {
+    Beside { title, of: Headline::value(metric), over }
+}
 
 /// One list behind the other.
 const fn joined<T: Copy, const N: usize>(first: &[T], then: &[T]) -> [T; N] {

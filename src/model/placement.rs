@@ -106,6 +106,11 @@ pub trait Placement: fmt::Debug + Send + Sync {
         None
     }
 
+    /// How many hashes or draws a look-up of `key` takes, where the placement counts them.
+    fn count_hashes(&self, _key: Key<'_>) -> Option<u32> {
+        None
+    }
+
     /// The key that `bytes` name, hashed as this placement does.
     fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
         Key { hash: self.hash(bytes), bytes }

@@ -341,6 +341,7 @@ pub const BRIEF: Brief = Brief {
         Picture::Course(&DEPTH),
         Picture::Load(&COMPLETIONS),
     ],
+    side_by_side: &[],
 };
 
 macro_rules! metrics {

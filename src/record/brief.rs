@@ -15,6 +15,31 @@ pub struct Brief {
     pub findings: &'static [Finding],
     /// The charts, in order.
     pub pictures: &'static [Picture],
+    /// The columns of the one table that stands for many variants side by side, in order; empty
+    /// where there is none.
+    pub side_by_side: &'static [Beside],
+}
+
+/// A column of the table of many variants side by side.
+#[derive(Clone, Copy, Debug)]
+pub struct Beside {
+    /// Its head: short, since all columns are to fit beside each other.
+    pub title: &'static str,
+    /// The number.
+    pub of: Headline,
+    /// Where it is taken.
+    pub over: Over,
+}
+
+/// Where the number of a column is taken, of all that it was measured at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Over {
+    /// Before anything happened.
+    Start,
+    /// A column for each place.
+    Each,
+    /// The sum over all places, in each run.
+    Sum,
 }
 
 /// A column of the table: one number of a metric.

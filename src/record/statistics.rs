@@ -162,6 +162,34 @@ pub fn binomial_interval(successes: u64, trials: u64) -> (f64, f64) {
     (low, high)
 }
 
+/// The chance of a chi-square of at least `value` at so many `degrees` of freedom: the upper
+/// incomplete gamma function, as a series or a continued fraction, whichever converges fast
+/// (Abramowitz and Stegun, 26.4.2, 6.5.29 and 6.5.31).
+pub fn chi_square_p(value: f64, degrees: f64) -> f64 {
+    assert!(0.0 < degrees, "{degrees} degrees of freedom");
+    let (a, x) = (degrees / 2.0, value / 2.0);
+    if x <= 0.0 {
+        return 1.0;
+    }
+    let scale = exp(a * log(x) - x - lgamma(a));
+    // Some steps beyond the greatest term, which lies near `a`, all is settled.
+    let steps = 100 + (20.0 * sqrt(a.max(x))) as u32;
+    if x < a + 1.0 {
+        let (mut term, mut sum) = (1.0 / a, 1.0 / a);
+        for step in 1..steps {
+            term *= x / (a + f64::from(step));
+            sum += term;
+        }
+        return (1.0 - scale * sum).clamp(0.0, 1.0);
+    }
+    let mut fraction = 0.0;
+    for step in (1..steps).rev() {
+        let i = f64::from(step);
+        fraction = i * (i - a) / (x + 2.0 * i + 1.0 - a - fraction);
+    }
+    (scale / (x + 1.0 - a - fraction)).clamp(0.0, 1.0)
+}
+
 /// How many of the first `averages` to leave out as warm-up: the truncation after which the mean
 /// of the rest is known best, by averages of five (White, "An Effective Truncation Heuristic for
 /// Bias Reduction in Simulation Output", 1997; MSER-5: White, Cobb and Spratt 2000).
@@ -312,6 +340,26 @@ mod tests {
 
     fn assert_near(found: f64, expected: f64, tolerance: f64, what: &str) {
         assert!(fabs(found - expected) <= tolerance, "{what}: {found}, expected {expected}");
+    }
+
+    #[test]
+    fn chi_square_is_that_of_the_tables() {
+        // Abramowitz and Stegun, table 26.8, and two degrees of freedom in closed form.
+        for (value, degrees, expected) in [
+            (3.841_458_821, 1.0, 0.05),
+            (18.307_038_05, 10.0, 0.05),
+            (124.342_113_4, 100.0, 0.05),
+            (70.064_894_93, 100.0, 0.99),
+            (0.0, 5.0, 1.0),
+        ] {
+            assert_near(chi_square_p(value, degrees), expected, 1e-9, "chi-square");
+        }
+        for value in [0.1, 1.0, 2.0, 5.0, 40.0] {
+            assert_near(chi_square_p(value, 2.0), exp(-value / 2.0), 1e-12, "two degrees");
+        }
+        // Many members: about half of all fair outcomes are less even than the expected one.
+        assert_near(chi_square_p(99_999.0, 99_999.0), 0.5, 1e-3, "many degrees");
+        assert_near(chi_square_p(1e6, 99_999.0), 0.0, 1e-12, "far out");
     }
 
     /// The printed tables (Abramowitz and Stegun, table 26.10) carry three digits; these are the

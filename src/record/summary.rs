@@ -169,17 +169,7 @@ fn of_group(group: &Group<'_>) -> Vec<Summary> {
         if statistic != Statistic::Value && values.iter().any(|(_, value)| value.is_nan()) {
             return None;
         }
-        let bare: Vec<f64> = values.iter().map(|&(_, value)| value).collect();
-        Some(Summary {
-            subject: group.subject,
-            variant: group.variant.to_owned(),
-            point: group.point.to_vec(),
-            metric,
-            statistic,
-            at,
-            estimate: Estimate::of(&bare)?,
-            values,
-        })
+        Summary::of_values(group, metric, statistic, &at, values)
     };
     found.numbers.into_iter().filter_map(summarise).collect()
 }
@@ -286,6 +276,27 @@ impl Group<'_> {
 }
 
 impl Summary {
+    /// One number of `group` with its value in each run. `None` where there is none.
+    pub fn of_values(
+        group: &Group<'_>,
+        metric: &'static Metric,
+        statistic: Statistic,
+        at: &str,
+        values: Vec<(Seed, f64)>,
+    ) -> Option<Self> {
+        let bare: Vec<f64> = values.iter().map(|&(_, value)| value).collect();
+        Some(Self {
+            subject: group.subject,
+            variant: group.variant.to_owned(),
+            point: group.point.to_vec(),
+            metric,
+            statistic,
+            at: at.to_owned(),
+            estimate: Estimate::of(&bare)?,
+            values,
+        })
+    }
+
     /// The name of the number: `lock_wait.p99`.
     pub fn name(&self) -> String {
         name_of(self.metric, self.statistic)

@@ -55,6 +55,7 @@ pub(crate) static BRIEFS: [Brief; 3] = [
             Finding::Best(Headline::value(&LOAD_SKEW)),
         ],
         pictures: &[Picture::Load(&KEYS), Picture::Floor { of: &MOVED, floor: &MOVED_MIN }],
+        side_by_side: &[],
     },
     Brief {
         subject: Subject::Locks,
@@ -68,6 +69,7 @@ pub(crate) static BRIEFS: [Brief; 3] = [
             Finding::Best(Headline::of(&WAIT, Statistic::P99)),
         ],
         pictures: &[Picture::Percentiles(&WAIT), Picture::Course(&GRANTS)],
+        side_by_side: &[],
     },
     Brief {
         subject: Subject::Queues,
@@ -78,6 +80,7 @@ pub(crate) static BRIEFS: [Brief; 3] = [
         ],
         findings: &[Finding::Best(Headline::of(&LATENCY, Statistic::P99))],
         pictures: &[Picture::Percentiles(&LATENCY), Picture::Course(&GOODPUT)],
+        side_by_side: &[],
     },
 ];
 

@@ -106,6 +106,36 @@ impl Anchor {
         }
     }
 
+    /// The member of a key; `hashed` hears of each hash after the first.
+    fn follow(&self, key: Key<'_>, mut hashed: impl FnMut()) -> MemberId {
+        let capacity = self.buckets.len() as u64;
+        let member = match self.hashes {
+            AnchorHashes::Salted => self.walk((key.hash % capacity) as u32, |bucket| {
+                hashed();
+                self.hasher.salted(key.bytes, u64::from(bucket) + 1)
+            }),
+            AnchorHashes::Supsi => {
+                let mut last = self.hasher.salted(key.bytes, SUPSI_SEED);
+                self.walk((last % capacity) as u32, |bucket| {
+                    hashed();
+                    last = self.hasher.again_at(last, bucket.into(), SUPSI_SEED);
+                    last
+                })
+            }
+            AnchorHashes::Crc32c => {
+                let (one, two) = (key.hash, self.hasher.salted(key.bytes, 1));
+                let mut last = crc32c_word(one, two as u32);
+                self.walk((u64::from(last) % capacity) as u32, |_| {
+                    hashed();
+                    let word = u64::from(last);
+                    last = crc32c_word(one.wrapping_sub(word), two.wrapping_add(word) as u32);
+                    last.into()
+                })
+            }
+        };
+        MemberId(member)
+    }
+
     fn remove_bucket(&mut self, bucket: u32) {
         let left = self.working - 1;
         let successor = match &mut self.order {
@@ -197,29 +227,13 @@ impl Placement for Anchor {
     }
 
     fn locate(&self, key: Key<'_>) -> MemberId {
-        let capacity = self.buckets.len() as u64;
-        let member = match self.hashes {
-            AnchorHashes::Salted => self.walk((key.hash % capacity) as u32, |bucket| {
-                self.hasher.salted(key.bytes, u64::from(bucket) + 1)
-            }),
-            AnchorHashes::Supsi => {
-                let mut last = self.hasher.salted(key.bytes, SUPSI_SEED);
-                self.walk((last % capacity) as u32, |bucket| {
-                    last = self.hasher.again_at(last, bucket.into(), SUPSI_SEED);
-                    last
-                })
-            }
-            AnchorHashes::Crc32c => {
-                let (one, two) = (key.hash, self.hasher.salted(key.bytes, 1));
-                let mut last = crc32c_word(one, two as u32);
-                self.walk((u64::from(last) % capacity) as u32, |_| {
-                    let word = u64::from(last);
-                    last = crc32c_word(one.wrapping_sub(word), two.wrapping_add(word) as u32);
-                    last.into()
-                })
-            }
-        };
-        MemberId(member)
+        self.follow(key, || ())
+    }
+
+    fn count_hashes(&self, key: Key<'_>) -> Option<u32> {
+        let mut hashes = 1;
+        self.follow(key, || hashes += 1);
+        Some(hashes)
     }
 
     fn replicas(&self, _: Key<'_>, _: usize, _: &mut Vec<MemberId>) -> Result<(), Unsupported> {

@@ -43,19 +43,30 @@ impl BucketFunction for Jump {
     fn bucket(&self, _: &Hasher, key: Key<'_>, last: u64) -> u64 {
         jump(key.hash, last as u32 + 1).into()
     }
+
+    fn count_draws(&self, key: Key<'_>, last: u64) -> Option<u32> {
+        Some(jump_counted(key.hash, last as u32 + 1).1)
+    }
 }
 
 /// The bucket of `key` out of `count`, of which there is one at least.
-pub(super) fn jump(mut key: u64, count: u32) -> u32 {
-    let (mut bucket, mut next) = (0_u32, 0_u64);
+pub(super) fn jump(key: u64, count: u32) -> u32 {
+    jump_counted(key, count).0
+}
+
+/// The bucket, and how many draws it took; who does not ask for them does not pay for them.
+#[inline]
+fn jump_counted(mut key: u64, count: u32) -> (u32, u32) {
+    let (mut bucket, mut next, mut draws) = (0_u32, 0_u64, 0_u32);
     while next < u64::from(count) {
         bucket = next as u32;
+        draws += 1;
         key = key.wrapping_mul(MULTIPLIER).wrapping_add(1);
         // Exact on every platform: one multiplication and one division of floats, and a cast.
         let chance = 2_147_483_648.0 / ((key >> 33) as f64 + 1.0);
         next = ((f64::from(bucket) + 1.0) * chance) as u64;
     }
-    bucket
+    (bucket, draws)
 }
 
 /// Of the paper's linear congruential generator.

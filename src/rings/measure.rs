@@ -11,6 +11,7 @@ use crate::config::Problems;
 use crate::kernel::rng::Seed;
 use crate::model::placement::{Member, MemberId, Membership, Placement};
 use crate::model::popularity::Popularity;
+use crate::record::statistics;
 use crate::record::{Better, Ending, Measure, Metric, Profile, Record, Subject, Unit};
 use crate::rings::copies::{Copies, CopyChange};
 use crate::rings::hash::{Hasher, mix, splitmix64};
@@ -138,7 +139,7 @@ pub fn measure_entry(
     let mut report = Report::new(choice, seed);
     let lookup_steps =
         (entry.cost)(choice, start.len() as u32).map_or(0.0, |cost| cost.lookup_steps);
-    report.add(&TABLE_BYTES, "", before.placement.table_bytes() as f64);
+    report.tables("", &*before.placement, &start);
     report.add(&LOOKUP_STEPS, "", lookup_steps);
 
     let mut loads = Loads::new(&start);
@@ -147,6 +148,7 @@ pub fn measure_entry(
     });
     report.loads("", &loads, &start, &keys);
     report.shares("", &*before.placement, &start);
+    report.hashes("", &*before.placement, &keys);
     report.profiles(&loads, &start);
     let copies = setup.config.replicas as usize;
     let has_copies = 1 < copies && report.knows_copies(&mut before, copies);
@@ -177,6 +179,7 @@ pub fn measure_entry(
         report.change(&stage.label, &change, &members, stage, &keys);
         report.loads(&stage.label, &change.after, &stage.members, &keys);
         report.shares(&stage.label, &*after.placement, &stage.members);
+        report.hashes(&stage.label, &*after.placement, &keys);
         if has_copies {
             let mut change = CopyChange::new(&stage.members);
             let mut lie = Copies::new(&stage.members);
@@ -188,7 +191,7 @@ pub fn measure_entry(
             report.copy_change(&stage.label, &change, &setup.config);
             report.copies(&stage.label, lie, copies, &stage.members);
         }
-        report.add(&TABLE_BYTES, &stage.label, after.placement.table_bytes() as f64);
+        report.tables(&stage.label, &*after.placement, &stage.members);
         before.play(stage)?;
         members = stage.members.clone();
     }
@@ -405,7 +408,13 @@ struct Balance {
     cv: f64,
     gini: f64,
     distance: f64,
+    /// Quantiles over the members, for each of [`QUANTILES`].
+    quantiles: [f64; QUANTILES.len()],
 }
+
+/// The quantiles over members that are told: the middle, the upper tail, and the ends between
+/// which 99 % of the members lie.
+const QUANTILES: [f64; 5] = [0.5, 0.9, 0.99, 0.005, 0.995];
 
 impl Balance {
     /// Of members given as their share of the weight and their share of the load.
@@ -428,6 +437,11 @@ impl Balance {
             cv: libm::sqrt(variance),
             gini: (1.0 - area).max(0.0),
             distance: distance / 2.0,
+            quantiles: QUANTILES.map(|q| {
+                // The nearest rank.
+                let rank = libm::ceil(q * relative.len() as f64) as usize;
+                relative.get(rank.max(1) - 1).map_or(0.0, |(r, _)| *r)
+            }),
         }
     }
 }
@@ -474,10 +488,20 @@ impl Report {
         let by_keys = balance(&|index| loads.keys[index] as f64 / count);
         let by_requests = balance(&|index| loads.requests[index]);
         for (balance, metrics) in [(by_keys, &KEY_BALANCE), (by_requests, &REQUEST_BALANCE)] {
-            let Balance { max, min, cv, gini, distance } = balance;
+            let Balance { max, min, cv, gini, distance, .. } = balance;
             for (metric, value) in metrics.iter().copied().zip([max, min, cv, gini, distance]) {
                 self.add(metric, at, value);
             }
+        }
+        for (metric, value) in KEY_QUANTILES.into_iter().zip(by_keys.quantiles) {
+            self.add(metric, at, value);
+        }
+        if 1 < members.len() {
+            // The sum over the members of (found - expected)² / expected.
+            let degrees = (members.len() - 1) as f64;
+            let chi_square = count * by_keys.cv * by_keys.cv;
+            self.add(&KEY_CHI_SQUARE, at, chi_square / degrees);
+            self.add(&KEY_CHI_SQUARE_P, at, statistics::chi_square_p(chi_square, degrees));
         }
         let widest = members.iter().map(|(_, member)| member.weight).fold(0.0, f64::max);
         let hottest = keys.hottest / keys.weight_total;
@@ -522,6 +546,30 @@ impl Report {
         self.add(&REMAP_FAIR, at, fair);
     }
 
+    fn tables(&mut self, at: &str, placement: &dyn Placement, members: &Membership) {
+        let bytes = placement.table_bytes() as f64;
+        self.add(&TABLE_BYTES, at, bytes);
+        self.add(&NODE_BYTES, at, bytes / members.len() as f64);
+    }
+
+    /// The hashes that look-ups take, where the placement counts them: of so many keys as tell
+    /// the mean to a few thousandths.
+    fn hashes(&mut self, at: &str, placement: &dyn Placement, keys: &KeySource<'_>) {
+        const COUNTED_MAX: u64 = 100_000;
+        let (mut total, mut counted) = (0_u64, 0_u64);
+        keys.each(|key, _| {
+            if counted < COUNTED_MAX
+                && let Some(hashes) = placement.count_hashes(placement.key(key))
+            {
+                total += u64::from(hashes);
+                counted += 1;
+            }
+        });
+        if 0 < counted {
+            self.add(&LOOKUP_HASHES, at, total as f64 / counted as f64);
+        }
+    }
+
     /// The balance of exact shares, where the placement tells them.
     fn shares(&mut self, at: &str, placement: &dyn Placement, members: &Membership) {
         let Some(shares) = placement.shares() else { return };
@@ -530,11 +578,13 @@ impl Report {
             let found = shares.binary_search_by_key(&id, |(id, _)| *id);
             found.map_or(0.0, |index| shares[index].1)
         };
-        let Balance { max, min, cv, .. } =
+        let Balance { max, min, cv, quantiles: [.., low, high], .. } =
             Balance::of(members.iter().map(|(id, m)| (m.weight / weight_total, share_of(id))));
         self.add(&EXACT_SKEW, at, max);
         self.add(&EXACT_MIN, at, min);
         self.add(&EXACT_CV, at, cv);
+        self.add(&EXACT_LOW, at, low);
+        self.add(&EXACT_HIGH, at, high);
     }
 
     /// Whether the placement knows copies; a finding where it does not.
@@ -613,6 +663,11 @@ pub const METRICS: &[&Metric] = &[
     &KEY_CV,
     &KEY_GINI,
     &KEY_DISTANCE,
+    &KEY_P50,
+    &KEY_P90,
+    &KEY_P99,
+    &KEY_CHI_SQUARE,
+    &KEY_CHI_SQUARE_P,
     &REQUEST_SKEW,
     &REQUEST_MIN,
     &REQUEST_CV,
@@ -631,6 +686,8 @@ pub const METRICS: &[&Metric] = &[
     &EXACT_SKEW,
     &EXACT_MIN,
     &EXACT_CV,
+    &EXACT_LOW,
+    &EXACT_HIGH,
     &COPY_SKEW,
     &COPY_CV,
     &COPY_SETS,
@@ -646,10 +703,13 @@ pub const METRICS: &[&Metric] = &[
     &NODE_KEYS,
     &NODE_REQUESTS,
     &TABLE_BYTES,
+    &NODE_BYTES,
     &LOOKUP_STEPS,
+    &LOOKUP_HASHES,
 ];
 
 const KEY_BALANCE: [&Metric; 5] = [&KEY_SKEW, &KEY_MIN, &KEY_CV, &KEY_GINI, &KEY_DISTANCE];
+const KEY_QUANTILES: [&Metric; 3] = [&KEY_P50, &KEY_P90, &KEY_P99];
 const REQUEST_BALANCE: [&Metric; 5] =
     [&REQUEST_SKEW, &REQUEST_MIN, &REQUEST_CV, &REQUEST_GINI, &REQUEST_DISTANCE];
 
@@ -680,6 +740,16 @@ metrics! {
         "The Gini coefficient of keys owned / fair number over the members, each counted by its fair share. 0 is perfect.";
     KEY_DISTANCE = "key_distance", "key load, distance from fair", Share, Lower:
         "Half the sum, over the members, of |share of the keys - fair share|: the part of the keys that would have to move to be fair.";
+    KEY_P50 = "key_p50", "key load, p50/mean", Ratio, Neither:
+        "The median, over the members, of keys owned divided by the fair number.";
+    KEY_P90 = "key_p90", "key load, p90/mean", Ratio, Lower:
+        "The 90th percentile, over the members (nearest rank), of keys owned divided by the fair number.";
+    KEY_P99 = "key_p99", "key load, p99/mean", Ratio, Lower:
+        "The 99th percentile, over the members (nearest rank), of keys owned divided by the fair number.";
+    KEY_CHI_SQUARE = "key_chi_square", "key load, chi-square a degree of freedom", Ratio, Lower:
+        "The sum, over the members, of (keys owned - fair number)² / fair number, over the number of members less one. About 1 where every key goes to a member drawn by weight; below, keys are dealt out more evenly than by chance.";
+    KEY_CHI_SQUARE_P = "key_chi_square_p", "key load, chi-square p", Share, Neither:
+        "The chance that keys which each go to a member drawn by weight would be as uneven as these, or more (chi-square test). Near 0: the placement is unfair beyond chance.";
     REQUEST_SKEW = "request_skew", "request load, max/mean", Ratio, Lower:
         "The largest, over the members, of the share of the requests that goes to its keys divided by its fair share. 1 is perfect.";
     REQUEST_MIN = "request_min", "request load, min/mean", Ratio, Higher:
@@ -716,6 +786,10 @@ metrics! {
         "The smallest, over the members, of the share of all possible hashes that it owns divided by its fair share.";
     EXACT_CV = "exact_cv", "share of hashes, coefficient of variation", Ratio, Lower:
         "The square root of the mean, over the members by fair share, of (share of all possible hashes / fair share - 1)².";
+    EXACT_LOW = "exact_low", "share of hashes, 0.5 % quantile", Ratio, Higher:
+        "The 0.5 % quantile, over the members (nearest rank), of the share of all possible hashes divided by the fair share.";
+    EXACT_HIGH = "exact_high", "share of hashes, 99.5 % quantile", Ratio, Lower:
+        "The 99.5 % quantile, over the members (nearest rank), of the share of all possible hashes divided by the fair share.";
     COPY_SKEW = "copy_skew", "copies, max/mean", Ratio, Lower:
         "The largest, over the members, of its share of all copies of keys divided by its fair share.";
     COPY_CV = "copy_cv", "copies, coefficient of variation", Ratio, Lower:
@@ -746,6 +820,10 @@ metrics! {
         "The member's share of the requests, before the first event.";
     TABLE_BYTES = "table_bytes", "table", Bytes, Lower:
         "Bytes of the tables that a look-up reads, without the names of the members.";
+    NODE_BYTES = "node_bytes", "table bytes a node", Count, Lower:
+        "table_bytes over the number of members.";
+    LOOKUP_HASHES = "lookup_hashes", "hashes a look-up", Count, Lower:
+        "The mean over the keys of the hashes or draws that a look-up took, counted; with those that a variant counts: `jump`, `anchor` and `memento`.";
     LOOKUP_STEPS = "lookup_steps", "look-up steps", Count, Lower:
         "Expected hashes, draws and table reads of a look-up that follow one after the other, by theory, without the hash of the key.";
 }
@@ -892,6 +970,8 @@ mod tests {
             "\"slots\"",
             "\"racks\"",
             "\"bounded_load\"",
+            "{ multi_probe = { probes = 5 } }",
+            "{ multi_probe = { probes = 1 } }",
             "{ partitions = { strategy = \"random_tokens\" } }",
             "{ partitions = { strategy = \"equal_partitions\" } }",
             "{ partitions = { strategy = \"dealt_in_turns\", partitions = 64 } }",
@@ -900,14 +980,46 @@ mod tests {
                 "variants = [{ring}]\nkeys = {{ made = {{ count = 400000 }} }}
                 nodes = [{{ name = \"a\", count = 5 }}, {{ name = \"b\", weight = 2.0 }}]"
             ));
-            for (exact, sampled) in
-                [("exact_skew", "key_skew"), ("exact_min", "key_min"), ("exact_cv", "key_cv")]
-            {
+            for (exact, sampled) in [
+                ("exact_skew", "key_skew"),
+                ("exact_min", "key_min"),
+                ("exact_cv", "key_cv"),
+                ("exact_high", "key_p99"),
+            ] {
                 near(&record, sampled, "", record.value(exact, "").unwrap(), 0.015);
             }
         }
         let one = run("variants = [{ ring = { virtual_nodes = 1 } }]\nnodes = 1");
         near(&one, "exact_skew", "", 1.0, 0.0);
+    }
+
+    #[test]
+    fn chance_is_told_from_unfairness() {
+        let nodes = "nodes = 50\nkeys = { made = { count = 50000 } }";
+        let (mut sum, mut least) = (0.0, 1.0_f64);
+        let fair = setup(&format!("variants = [\"rendezvous\"]\n{nodes}"));
+        for seed in 0..20 {
+            let record = measure(&fair.config.variants[0], &fair, Seed(seed)).unwrap();
+            sum += record.value("key_chi_square", "").unwrap();
+            least = least.min(record.value("key_chi_square_p", "").unwrap());
+        }
+        // A mean of 20 with a deviation of sqrt(2 / 49) each.
+        assert!((sum / 20.0 - 1.0).abs() < 0.18, "{sum}");
+        assert!(1e-4 < least, "{least}");
+        let unfair = run(&format!("variants = [{{ ring = {{ virtual_nodes = 10 }} }}]\n{nodes}"));
+        near(&unfair, "key_chi_square_p", "", 0.0, 1e-9);
+        assert!(10.0 < unfair.value("key_chi_square", "").unwrap());
+    }
+
+    #[test]
+    fn counted_hashes_are_what_theory_says() {
+        let record = run("variants = [\"jump\"]\nnodes = 100");
+        near(&record, "lookup_hashes", "", 5.187, 0.03);
+        // 1 + ln(a / w): half of the capacity is free.
+        let record = run("variants = [\"anchor\"]\nnodes = 100");
+        near(&record, "lookup_hashes", "", 1.693, 0.02);
+        let record = run("variants = [\"ring\"]\nnodes = 100");
+        assert_eq!(record.value("lookup_hashes", ""), None);
     }
 
     #[test]
@@ -936,6 +1048,7 @@ mod tests {
         assert!((balance.cv - libm::sqrt(0.5)).abs() < 1e-12);
         assert!((balance.gini - 0.375).abs() < 1e-12);
         assert!((balance.distance - 0.25).abs() < 1e-12);
+        assert_eq!(balance.quantiles, [1.0, 2.0, 2.0, 0.0, 2.0]);
     }
 
     #[test]

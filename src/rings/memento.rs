@@ -111,10 +111,12 @@ impl Memory {
 }
 
 impl Memento {
-    fn bucket(&self, key: Key<'_>) -> u32 {
+    /// The bucket of a key; `hashed` hears of each hash after the first.
+    fn bucket(&self, key: Key<'_>, mut hashed: impl FnMut()) -> u32 {
         let mut bucket = jump(key.hash, self.members.len() as u32);
         // Each round leads to a bucket that was removed later, so it ends.
         while let Some(Slot { left, .. }) = self.removed.get(bucket) {
+            hashed();
             bucket = (self.hasher.salted(key.bytes, bucket.into()) % u64::from(left)) as u32;
             while let Some(slot) = self.removed.get(bucket) {
                 if slot.left < left {
@@ -169,7 +171,13 @@ impl Placement for Memento {
     }
 
     fn locate(&self, key: Key<'_>) -> MemberId {
-        MemberId(self.members[self.bucket(key) as usize])
+        MemberId(self.members[self.bucket(key, || ()) as usize])
+    }
+
+    fn count_hashes(&self, key: Key<'_>) -> Option<u32> {
+        let mut hashes = 1;
+        self.bucket(key, || hashes += 1);
+        Some(hashes)
     }
 
     fn replicas(&self, _: Key<'_>, _: usize, _: &mut Vec<MemberId>) -> Result<(), Unsupported> {

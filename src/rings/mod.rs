@@ -38,6 +38,7 @@ mod script;
 mod slot_table;
 mod slots;
 mod straw2;
+pub mod table;
 mod weighted_rendezvous;
 
 use std::fmt;

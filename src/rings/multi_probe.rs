@@ -152,4 +152,41 @@ impl Placement for MultiProbe {
     fn table_bytes(&self) -> usize {
         self.circle.table_bytes()
     }
+
+    fn shares(&self) -> Option<Vec<(MemberId, f64)>> {
+        match self.probing {
+            Probing::Independent => Some(shares(self.circle.points(), self.probes)),
+            Probing::Double => None,
+        }
+    }
+}
+
+/// What each point owns if all `probes` of a key are independent. A probe is farther than d from
+/// the point behind it with chance S(d), the sum over the arcs of what they are longer than d; the
+/// nearest of k is at d, on one given arc longer than that, with density k S(d)^(k-1). Between two
+/// lengths of arcs S falls by the number m of those that are longer still, so each of these gets
+/// (S(d1)^k - S(d2)^k) / m.
+fn shares(points: &[Point], probes: u32) -> Vec<(MemberId, f64)> {
+    let whole = 18_446_744_073_709_551_616.0;
+    let mut from = points.last().expect("a circle has points").at;
+    let mut arcs: Vec<(f64, u32)> = Vec::new();
+    for point in points {
+        let arc = point.at.wrapping_sub(from) as f64 / whole;
+        // A single point owns all, which is no distance from itself.
+        arcs.push((if points.len() == 1 { 1.0 } else { arc }, point.owner));
+        from = point.at;
+    }
+    arcs.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    let chance = |farther: f64| libm::pow(farther.max(0.0), f64::from(probes));
+    let (mut farther, mut length, mut owned) = (1.0, 0.0, 0.0);
+    let mut shares: Vec<(MemberId, f64)> = Vec::new();
+    for (index, &(arc, owner)) in arcs.iter().enumerate() {
+        let longer = (arcs.len() - index) as f64;
+        let beyond = farther - longer * (arc - length);
+        owned += (chance(farther) - chance(beyond)) / longer;
+        shares.push((MemberId(owner), owned));
+        (farther, length) = (beyond, arc);
+    }
+    shares.sort_unstable_by_key(|(id, _)| *id);
+    shares
 }

@@ -51,6 +51,11 @@ pub(super) trait BucketFunction: std::fmt::Debug + Send + Sync + Sized + 'static
     /// The function with these parameters.
     fn new(params: &Self::Params) -> Self;
 
+    /// How many draws [`bucket`](Self::bucket) takes for `key`, where that is counted.
+    fn count_draws(&self, _key: Key<'_>, _last: u64) -> Option<u32> {
+        None
+    }
+
     /// The highest number that a bucket can have.
     const LAST_MAX: u64 = u32::MAX as u64 - 1;
 
@@ -219,6 +224,10 @@ impl<F: BucketFunction> Placement for Numbered<F> {
 
     fn reweight(&mut self, _: MemberId, _: f64) -> Result<(), Unsupported> {
         Err(Unsupported::because("it knows no weights: all buckets are alike"))
+    }
+
+    fn count_hashes(&self, key: Key<'_>) -> Option<u32> {
+        self.function.count_draws(key, self.members.len() as u64 - 1)
     }
 
     fn table_bytes(&self) -> usize {

@@ -153,6 +153,7 @@ mod tests {
         headlines: &[Headline::value(&summary::tests::SKEW)],
         findings: &[],
         pictures: &[],
+        side_by_side: &[],
     };
 
     fn cells(records: &[Record]) -> Vec<String> {

@@ -8,8 +8,10 @@
 mod against;
 mod charts;
 mod sentences;
+mod side_by_side;
 
 pub use against::against;
+pub use side_by_side::side_by_side;
 
 use super::quantity::show_times_interval;
 use super::{Block, BottomLine, Cell, Column, Mark, Provenance, Report, Section, Table, Tone};
@@ -247,18 +249,8 @@ impl<'a> Composer<'a> {
     fn mean_over(&self, headline: Headline, place_count: usize) -> Number {
         let at = format!("mean of {place_count}");
         let mean = |group: &&Group<'_>| {
-            let values = group.means(headline.metric);
-            let bare: Vec<f64> = values.iter().map(|&(_, value)| value).collect();
-            Some(Summary {
-                subject: group.subject,
-                variant: group.variant.to_owned(),
-                point: group.point.to_vec(),
-                metric: headline.metric,
-                statistic: headline.statistic,
-                at: at.clone(),
-                estimate: Estimate::of(&bare)?,
-                values,
-            })
+            let Headline { metric, statistic } = headline;
+            Summary::of_values(group, metric, statistic, &at, group.means(metric))
         };
         let row = self.groups.iter().map(mean).collect();
         Number { at, row }
