@@ -82,11 +82,23 @@ impl Choice {
         let mut label = format!("{}{{", self.name);
         for (index, entry) in table.entries.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
-            let _ = write!(label, "{comma}{}={}", entry.key, entry.value.short());
+            let _ = write!(label, "{comma}{}={}", entry.key, brief(entry.value.short()));
         }
         label.push('}');
         label
     }
+}
+
+/// `text` as far as a label has room for it: of what is long, such as a whole CRUSH map, the
+/// beginning and its length.
+fn brief(text: String) -> String {
+    const ROOM: usize = 40;
+    let line = text.lines().next().unwrap_or_default();
+    if line.len() == text.len() && text.chars().count() <= ROOM {
+        return text;
+    }
+    let head: String = line.chars().take(ROOM / 2).collect();
+    format!("{}…({} bytes)", head.trim_end(), text.len())
 }
 
 impl Config for Choice {
