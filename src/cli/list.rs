@@ -9,10 +9,11 @@ use crate::choice::About;
 use crate::experiments::WINGS;
 use crate::model::{dist, fault};
 use crate::record::{Better, Metric, Unit};
+use crate::rings;
 
 use super::console::Console;
 use super::words::pretty;
-use super::{Exit, Failure, Format};
+use super::{Exit, Failure, Form, Format};
 
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
@@ -134,11 +135,12 @@ pub(super) const fn unit_name(unit: Unit) -> &'static str {
     }
 }
 
-pub(super) fn list(
-    args: &ListArgs,
-    format: Format,
-    console: &mut Console,
-) -> Result<Exit, Failure> {
+pub(super) fn list(args: &ListArgs, form: Form, console: &mut Console) -> Result<Exit, Failure> {
+    if (form, args.kind) == (Form::Markdown, Some(Kind::Rings)) {
+        console.print(&rings::table::markdown())?;
+        return Ok(Exit::Done);
+    }
+    let format = form.plain()?;
     let kinds: Vec<Kind> = match args.kind {
         Some(kind) => vec![kind],
         None => Kind::value_variants().to_vec(),

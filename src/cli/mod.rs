@@ -288,9 +288,7 @@ fn run() -> Exit {
             cli.format.plain().and_then(|format| plan::plan(args, format, &mut console))
         }
         Verb::Matrix(args) => matrix::matrix(args, cli.format, &mut console),
-        Verb::List(args) => {
-            cli.format.plain().and_then(|format| list::list(args, format, &mut console))
-        }
+        Verb::List(args) => list::list(args, cli.format, &mut console),
         Verb::Explain(args) => {
             cli.format.plain().and_then(|format| explain::explain(args, format, &mut console))
         }
