@@ -105,6 +105,11 @@ impl Placement for TwoChoices {
 }
 
 fn main() -> io::Result<()> {
+    measure_it(&mut io::stdout().lock())
+}
+
+/// Measures it beside three of the catalogue, and writes what came of it.
+pub fn measure_it(out: &mut impl Write) -> io::Result<()> {
     let mine = Entry::of::<TwoChoices>();
     let setup = Setup {
         config: RingsConfig {
@@ -120,7 +125,6 @@ fn main() -> io::Result<()> {
         },
         listed: None,
     };
-    let mut out = io::stdout().lock();
     writeln!(out, "10 nodes, 100000 keys, then an 11th node; perfect is 1, 9.1% and 0%\n")?;
     writeln!(out, "{:<14}{:>10}{:>10}{:>22}", "ring", "max/mean", "moved", "between survivors")?;
     for entry in ["modulo", "ring", "jump"]
