@@ -19,6 +19,7 @@ mod progress;
 mod repeat;
 mod run;
 mod study;
+mod sweep;
 mod words;
 
 use std::io;
@@ -82,6 +83,10 @@ enum Verb {
     Plan(plan::PlanArgs),
     /// Show what every variant does under every fault
     Matrix(matrix::MatrixArgs),
+    /// Work off a plan in shards, on one machine or many
+    Sweep(sweep::SweepArgs),
+    /// Put the shards of a sweep together into its report
+    Merge(sweep::MergeArgs),
     /// List what a scenario can name
     List(list::ListArgs),
     /// Say exactly what a metric, a variant, a fault or a distribution is
@@ -289,6 +294,12 @@ fn run() -> Exit {
         }
         Verb::Matrix(args) => matrix::matrix(args, cli.format, &mut console),
         Verb::List(args) => list::list(args, cli.format, &mut console),
+        Verb::Sweep(args) => {
+            cli.format.plain().and_then(|format| sweep::sweep(args, format, &mut console))
+        }
+        Verb::Merge(args) => {
+            cli.format.plain().and_then(|format| sweep::merge(args, format, &mut console))
+        }
         Verb::Explain(args) => {
             cli.format.plain().and_then(|format| explain::explain(args, format, &mut console))
         }

@@ -14,6 +14,10 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     asked: ScenarioArgs,
 
+    /// More points: runs every variant at each of these values; may be repeated
+    #[arg(long = "param", value_name = "PATH=A,B,C")]
+    params: Vec<String>,
+
     #[command(flatten)]
     conduct: ConductArgs,
 
@@ -23,7 +27,7 @@ pub(super) struct RunArgs {
 }
 
 pub(super) fn run(args: &RunArgs, format: Format, console: &mut Console) -> Result<Exit, Failure> {
-    let scenario = args.asked.load(&[])?;
+    let scenario = args.asked.load(&args.params)?;
     let study = Study::carry_out("run", &scenario, &args.conduct, console)?;
     if study.has_records() {
         let page = study.write(args.out.as_deref())?;

@@ -79,12 +79,12 @@ impl<'a> Study<'a> {
     ) -> Result<Self, Failure> {
         let mut plan = scenario.plan();
         let jobs = args.jobs_for(&plan);
-        args.refuse_if_too_large(experiments::estimate(&plan, jobs))?;
+        args.refuse_if_too_large(&plan)?;
         let interrupt = Interrupt::listen();
         let carry_out = |plan: &[Run], jobs| {
             let progress = Progress::new(plan.len(), console.is_watched());
             let conduct = Conduct { jobs, stop: interrupt.flag() };
-            experiments::carry_out(plan, conduct, &|run: &Run, _: &Record| {
+            experiments::carry_out(plan, conduct, &|run: &Run, _: Result<&Record, &str>| {
                 progress.step(run.name())
             })
         };
@@ -103,6 +103,14 @@ impl<'a> Study<'a> {
         }
         study.interrupted = interrupt.exit().filter(|_| 0 < study.harvest.left_out);
         Ok(study)
+    }
+
+    /// What came of all runs of the scenario, wherever they were carried out: the same as
+    /// [`Self::carry_out`] makes for `run`.
+    pub(super) fn of_records(scenario: &'a Scenario, records: Vec<Record>) -> Self {
+        let planned = records.len();
+        let harvest = Harvest { records, ..Harvest::default() };
+        Self::of("run", scenario, planned, harvest, &[])
     }
 
     fn of(
@@ -272,14 +280,15 @@ impl<'a> Study<'a> {
 
 impl ConductArgs {
     /// How many runs go on at the same time.
-    fn jobs_for(&self, plan: &[Run]) -> usize {
+    pub(super) fn jobs_for(&self, plan: &[Run]) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let jobs = if self.jobs == 0 { cores() } else { self.jobs };
         jobs.min(plan.len().max(1))
     }
 
-    fn refuse_if_too_large(&self, estimate: Estimate) -> Result<(), Failure> {
-        let Estimate { event_count, bytes } = estimate;
+    /// Refuses a plan that costs more than is allowed.
+    pub(super) fn refuse_if_too_large(&self, plan: &[Run]) -> Result<(), Failure> {
+        let Estimate { event_count, bytes } = experiments::estimate(plan, self.jobs_for(plan));
         let (needs, flag, allows) = if self.max_events < event_count {
             let needs = format!("{} events", grouped(event_count));
             (needs, "--max-events", grouped(self.max_events))

@@ -151,14 +151,14 @@ pub struct Conduct<'a> {
     pub stop: &'a AtomicBool,
 }
 
-/// Carries out `plan`. `done` hears of each run that is finished and of what it left, in no fixed
-/// order.
+/// Carries out `plan`. `done` hears of each run that is finished and of what it left, or said where
+/// it panicked, in no fixed order.
 ///
 /// The records are the same for any number of jobs: runs share nothing, and keep their order.
 pub fn carry_out(
     plan: &[Run],
     conduct: Conduct<'_>,
-    done: &(dyn Fn(&Run, &Record) + Sync),
+    done: &(dyn Fn(&Run, Result<&Record, &str>) + Sync),
 ) -> Harvest {
     let one = |run: &Run| -> (Record, Option<String>) {
         // A run owns all that it touches, so nothing half-changed can be seen after a panic.
@@ -169,7 +169,7 @@ pub fn carry_out(
                 (run.panicked(&why), Some(why))
             }
         };
-        done(run, &result.0);
+        done(run, result.1.as_deref().map_or(Ok(&result.0), Err));
         result
     };
     let results = in_order(conduct, plan, one);
