@@ -113,6 +113,7 @@ fn the_help_of_every_verb_is_as_it_was_reviewed() {
         "run",
         "compare",
         "check",
+        "baseline",
         "plan",
         "matrix",
         "list",
@@ -124,6 +125,10 @@ fn the_help_of_every_verb_is_as_it_was_reviewed() {
     ] {
         assert!(whole.contains(&format!("\n  {verb} ")), "{verb}");
         assert_snapshot!(format!("help-{verb}"), place.run(&[verb, "--help"]).out);
+    }
+    for verb in ["save", "list", "diff", "review", "accept"] {
+        let help = place.run(&["baseline", verb, "--help"]).out;
+        assert_snapshot!(format!("help-baseline-{verb}"), help);
     }
 }
 

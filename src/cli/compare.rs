@@ -13,6 +13,7 @@ use crate::report::{self, Block, Section};
 use crate::scenario::{Cell, Scenario};
 
 use super::console::Console;
+use super::exports::ExportArgs;
 use super::study::{ConductArgs, Study};
 use super::{Exit, Failure, Format, ScenarioArgs};
 
@@ -35,6 +36,9 @@ pub(super) struct CompareArgs {
     /// Write the report here too
     #[arg(long, short, value_name = "FOLDER")]
     out: Option<PathBuf>,
+
+    #[command(flatten)]
+    exports: ExportArgs,
 }
 
 pub(super) fn compare(
@@ -53,15 +57,18 @@ pub(super) fn compare(
             let page = study.write(Some(folder))?;
             console.note(&format!("report: {}\n", page.display()));
         }
-        // The tables of `run` are not what was asked for.
-        study.report.sections = compared;
-        console.print(&match format {
-            Format::Human => {
-                study.report.sections.retain(has_something_to_show);
-                study.in_words()
-            }
-            Format::Json => format!("{}{}", study.in_json(), in_json(&study.report.sections)),
-        })?;
+        args.exports.write(&study, console)?;
+        if !args.exports.take_stdout() {
+            // The tables of `run` are not what was asked for.
+            study.report.sections = compared;
+            console.print(&match format {
+                Format::Human => {
+                    study.report.sections.retain(has_something_to_show);
+                    study.in_words()
+                }
+                Format::Json => format!("{}{}", study.in_json(), in_json(&study.report.sections)),
+            })?;
+        }
     }
     study.tell_troubles();
     Ok(study.exit())

@@ -132,6 +132,40 @@ pub fn publish(
     outcome
 }
 
+/// Makes `path` a file of these `bytes`, in one step; folders on the way are made.
+///
+/// # Errors
+/// Where something else than a file is in its place, or it could not be written. Then what was
+/// there still stands, and nothing else is left.
+pub fn put(files: &dyn Files, path: &Path, bytes: &[u8]) -> Result<(), PublishError> {
+    let refused = |why| Err(PublishError::Refused { path: path.to_owned(), why });
+    match io("look at", path, files.kind(path))? {
+        None | Some(Kind::File) => (),
+        Some(Kind::Folder) => return refused("is a folder, expected a file"),
+        Some(Kind::Link) => return refused("is a symbolic link, expected a file"),
+        Some(Kind::Other) => return refused("is a device or the like, expected a file"),
+    }
+    let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+    let mut work = Work {
+        files,
+        folder: &folder,
+        made: Vec::new(),
+        staged: Vec::new(),
+        placed: Vec::new(),
+        replaces: true,
+    };
+    let outcome = work.put(path, bytes);
+    if outcome.is_err() {
+        for (unfinished, _) in &work.staged {
+            let _ = files.remove(unfinished);
+        }
+        for made in work.made.iter().rev() {
+            let _ = files.remove_folder(made);
+        }
+    }
+    outcome
+}
+
 struct Work<'a> {
     files: &'a dyn Files,
     folder: &'a Path,
@@ -146,6 +180,14 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
+    fn put(&mut self, path: &Path, bytes: &[u8]) -> Result<(), PublishError> {
+        self.create_folders(self.folder)?;
+        self.stage(path.to_owned(), bytes)?;
+        self.place_last()?;
+        let folder = if self.folder.as_os_str().is_empty() { Path::new(".") } else { self.folder };
+        io("sync", folder, self.files.sync_folder(folder))
+    }
+
     fn publish(&mut self, artefacts: &[Artefact], manifest: &[u8]) -> Result<(), PublishError> {
         let earlier = self.take_over()?;
         self.replaces = !earlier.is_empty();
@@ -596,6 +638,33 @@ mod tests {
                     assert_eq!(memory.snapshot(), complete(&new), "{case}");
                     fails_at += 1;
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_is_put_whole_or_not_at_all() {
+        let path = Path::new("/kept/locks/pause.json");
+        for replaces in [false, true] {
+            let mut fails_at = 0;
+            loop {
+                let memory = Memory::new();
+                if replaces {
+                    put(&memory, path, b"old").unwrap();
+                }
+                memory.done.set(0);
+                memory.fails_at.set(Some(fails_at));
+                let outcome = put(&memory, path, b"newer");
+                if memory.done.get() <= fails_at {
+                    assert!(outcome.is_ok() && 3 < fails_at);
+                    break;
+                }
+                assert!(outcome.is_err(), "step {fails_at}");
+                let left = memory.snapshot();
+                let content = left.get("/kept/locks/pause.json").map(Vec::as_slice);
+                let is_whole = content == Some(b"newer") || content == replaces.then_some(b"old");
+                assert!(is_whole && left.len() == usize::from(content.is_some()), "{left:?}");
+                fails_at += 1;
             }
         }
     }

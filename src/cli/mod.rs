@@ -3,11 +3,13 @@
 //! Tables go to standard output, progress and messages to standard error. Each verb is a file that
 //! reads like what it does; what verbs share stands here: their flags, their failures, their exits.
 
+mod baseline;
 mod check;
 mod compare;
 mod console;
 mod diagnostics;
 mod explain;
+mod exports;
 pub mod files;
 mod init;
 mod interrupt;
@@ -23,7 +25,7 @@ mod sweep;
 mod words;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
@@ -37,11 +39,12 @@ const AFTER_HELP: &str = "\
 Examples:
   stormglass init rings                            write a scenario to begin with
   stormglass run scenarios/quickstart.toml         run it; the report goes to results/quickstart/
-  stormglass check scenarios/rings/remap.toml --seeds 100 --set nodes=50
+  stormglass check scenarios/*.toml --baseline results/baseline
 
 Exit codes:
   0    done
-  1    a claim does not hold (check), or a run could not be repeated (--verify-determinism)
+  1    a claim does not hold or a figure left its baseline (check), or a run could not be
+       repeated (--verify-determinism)
   2    wrong usage or a wrong scenario
   3    incomplete: a cap on events or time was reached, or a claim cannot be judged
   70   a bug of stormglass
@@ -77,8 +80,11 @@ enum Verb {
     Run(run::RunArgs),
     /// Hold variants and points of a scenario against each other, under the same seeds
     Compare(compare::CompareArgs),
-    /// Judge the claims of a scenario
+    /// Judge scenarios by their own claims, and by the figures of a baseline
     Check(check::CheckArgs),
+    /// Keep figures beside the code, for `check` to hold later ones against
+    #[command(subcommand)]
+    Baseline(baseline::BaselineVerb),
     /// Show what a scenario would run, and what that would cost
     Plan(plan::PlanArgs),
     /// Show what every variant does under every fault
@@ -147,6 +153,13 @@ struct ScenarioArgs {
     /// The scenario, a TOML file
     scenario: PathBuf,
 
+    #[command(flatten)]
+    alter: AlterArgs,
+}
+
+/// What of a scenario is altered.
+#[derive(Debug, Args)]
+struct AlterArgs {
     /// So many seeds from the scenario's first on, or those from A up to, but without, B
     #[arg(long, value_name = "N|A..B")]
     seeds: Option<SeedChoice>,
@@ -158,9 +171,15 @@ struct ScenarioArgs {
 
 impl ScenarioArgs {
     fn load(&self, params: &[String]) -> Result<Scenario, Failure> {
+        self.alter.load(&self.scenario, params)
+    }
+}
+
+impl AlterArgs {
+    fn load(&self, scenario: &Path, params: &[String]) -> Result<Scenario, Failure> {
         let alterations =
             Alterations { sets: self.sets.clone(), params: params.to_vec(), seeds: self.seeds };
-        scenario::load(&self.scenario, &alterations).map_err(Failure::Scenario)
+        scenario::load(scenario, &alterations).map_err(Failure::Scenario)
     }
 }
 
@@ -288,6 +307,9 @@ fn run() -> Exit {
         }
         Verb::Check(args) => {
             cli.format.plain().and_then(|format| check::check(args, format, &mut console))
+        }
+        Verb::Baseline(verb) => {
+            cli.format.plain().and_then(|format| baseline::baseline(verb, format, &mut console))
         }
         Verb::Plan(args) => {
             cli.format.plain().and_then(|format| plan::plan(args, format, &mut console))

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::console::Console;
+use super::exports::ExportArgs;
 use super::study::{ConductArgs, Study};
 use super::{Exit, Failure, Format, ScenarioArgs};
 
@@ -24,6 +25,9 @@ pub(super) struct RunArgs {
     /// Write the report here; by default results/a/b/ for scenarios/a/b.toml
     #[arg(long, short, value_name = "FOLDER")]
     out: Option<PathBuf>,
+
+    #[command(flatten)]
+    exports: ExportArgs,
 }
 
 pub(super) fn run(args: &RunArgs, format: Format, console: &mut Console) -> Result<Exit, Failure> {
@@ -32,6 +36,11 @@ pub(super) fn run(args: &RunArgs, format: Format, console: &mut Console) -> Resu
     if study.has_records() {
         let page = study.write(args.out.as_deref())?;
         let page = page.display();
+        args.exports.write(&study, console)?;
+        if args.exports.take_stdout() {
+            study.tell_troubles();
+            return Ok(study.exit());
+        }
         console.print(&match format {
             Format::Human => format!("{}\nreport: {page}\n", study.in_words()),
             Format::Json => {

@@ -238,6 +238,11 @@ impl<'a> Study<'a> {
         }
     }
 
+    /// What the runs left, in the order of the plan.
+    pub(super) fn records(&self) -> &[Record] {
+        &self.harvest.records
+    }
+
     /// Whether anything was finished.
     pub(super) fn has_records(&self) -> bool {
         !self.harvest.records.is_empty()

@@ -226,30 +226,32 @@ fn check_units(claim: &Claim, unit: Unit, problems: &mut Problems) {
         Limit::Within(low, high) => vec![low, high],
     };
     for bound in bounds {
-        let is_fine = match bound.unit {
-            Some(written) => written == unit,
-            // A bare number of nanoseconds would be read as seconds or milliseconds by someone.
-            None => !matches!(unit, Unit::Nanoseconds),
-        };
-        if !is_fine {
-            let expected = match unit {
-                Unit::Count => "a number of things, such as 0",
-                Unit::Ratio => "a number, such as 1.05",
-                Unit::Share => "a share, such as \"2%\" or 0.02",
-                Unit::Bytes => "a size, such as \"16KiB\"",
-                Unit::Nanoseconds => "a duration, such as \"20ms\"",
-                Unit::PerSecond => "a rate, such as \"250/s\"",
-            };
-            let metric = &claim.metric.name;
-            problems.add(
-                bound.place,
-                format!(
-                    "`{}` does not fit `{metric}`: expected {expected}",
-                    printable(&bound.text)
-                ),
-            );
-        }
+        check_unit(bound, &claim.metric.name, unit, problems);
     }
+}
+
+/// Tells where `bound` is not written in the `unit` of `metric`.
+pub(super) fn check_unit(bound: &Bound, metric: &str, unit: Unit, problems: &mut Problems) {
+    let is_fine = match bound.unit {
+        Some(written) => written == unit,
+        // A bare number of nanoseconds would be read as seconds or milliseconds by someone.
+        None => !matches!(unit, Unit::Nanoseconds),
+    };
+    if is_fine {
+        return;
+    }
+    let expected = match unit {
+        Unit::Count => "a number of things, such as 0",
+        Unit::Ratio => "a number, such as 1.05",
+        Unit::Share => "a share, such as \"2%\" or 0.02",
+        Unit::Bytes => "a size, such as \"16KiB\"",
+        Unit::Nanoseconds => "a duration, such as \"20ms\"",
+        Unit::PerSecond => "a rate, such as \"250/s\"",
+    };
+    problems.add(
+        bound.place,
+        format!("`{}` does not fit `{metric}`: expected {expected}", printable(&bound.text)),
+    );
 }
 
 fn has_one_limit(claim: &Claim, value: &Value, problems: &mut Problems) {

@@ -8,6 +8,17 @@ pub struct Distribution {
     histogram: Histogram<u64>,
 }
 
+/// A step of a table of percentiles.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Percentile {
+    /// The value, to three digits.
+    pub value: u64,
+    /// The share of the values that are this or less, as the step asked for it.
+    pub quantile: f64,
+    /// How many values that are.
+    pub count_to: u64,
+}
+
 impl Distribution {
     /// An empty distribution that grows as it must.
     pub fn new() -> Self {
@@ -50,6 +61,23 @@ impl Distribution {
     /// The mean of the values, each to three digits.
     pub fn mean(&self) -> f64 {
         self.histogram.mean()
+    }
+
+    /// The standard deviation of the values, each to three digits.
+    pub fn standard_deviation(&self) -> f64 {
+        self.histogram.stdev()
+    }
+
+    /// Percentiles up to the largest value, `steps` for each halving of what lies beyond.
+    pub fn percentiles(&self, steps: u32) -> impl Iterator<Item = Percentile> + '_ {
+        self.histogram.iter_quantiles(steps).scan(0, |count_to, step| {
+            *count_to += step.count_since_last_iteration();
+            Some(Percentile {
+                value: step.value_iterated_to(),
+                quantile: step.quantile_iterated_to(),
+                count_to: *count_to,
+            })
+        })
     }
 
     /// Each recorded value (its bucket's upper end) with its count, in rising order.

@@ -4,6 +4,7 @@
 //! `explain` and the regression check all read that declaration. A [`Record`] holds what one run
 //! measured and says nothing of how.
 
+pub mod baseline;
 pub mod brief;
 pub mod claims;
 mod distribution;
@@ -14,7 +15,7 @@ pub mod summary;
 use crate::kernel::rng::Seed;
 use crate::kernel::time::{SimDuration, SimTime};
 
-pub use distribution::Distribution;
+pub use distribution::{Distribution, Percentile};
 pub use stored::MetricNamed;
 
 /// Raised whenever any result may change for the same scenario and seed. Results and baselines
@@ -172,6 +173,44 @@ pub struct Record {
     pub event_count: u64,
     /// A hash over every event in its order. Equal runs have equal fingerprints.
     pub fingerprint: u64,
+}
+
+impl Unit {
+    const ALL: [Self; 6] =
+        [Self::Count, Self::Ratio, Self::Share, Self::Bytes, Self::Nanoseconds, Self::PerSecond];
+
+    /// The name of the base unit, in which files have all numbers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::Ratio => "ratio",
+            Self::Share => "share",
+            Self::Bytes => "bytes",
+            Self::Nanoseconds => "ns",
+            Self::PerSecond => "per_second",
+        }
+    }
+
+    /// The unit of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|unit| unit.name() == name)
+    }
+}
+
+impl Better {
+    /// Its name in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Higher => "higher",
+            Self::Lower => "lower",
+            Self::Neither => "neither",
+        }
+    }
+
+    /// What this name says.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Higher, Self::Lower, Self::Neither].into_iter().find(|way| way.name() == name)
+    }
 }
 
 impl Subject {

@@ -326,6 +326,12 @@ pub fn common(a: &[(Seed, f64)], b: &[(Seed, f64)]) -> (Vec<f64>, Vec<f64>) {
     a.iter().filter_map(|(seed, a)| b.get(seed).map(|&b| (*a, b))).unzip()
 }
 
+/// Seed and both values, under the seeds that both sides have.
+pub fn common_pairs(a: &[(u64, f64)], b: &[(u64, f64)]) -> Vec<(u64, f64, f64)> {
+    let b: BTreeMap<u64, f64> = b.iter().copied().collect();
+    a.iter().filter_map(|&(seed, a)| b.get(&seed).map(|&b| (seed, a, b))).collect()
+}
+
 /// Where each of several summaries of one number stands. `None` where there is no better and
 /// worse, or nothing to compare.
 ///

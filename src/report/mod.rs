@@ -5,6 +5,7 @@
 //! the Markdown file cannot contradict each other.
 
 pub mod compose;
+pub mod kept;
 mod quantity;
 pub mod render;
 #[cfg(test)]
@@ -27,6 +28,8 @@ pub struct Report {
     pub notes: Vec<String>,
     /// What became of the scenario's claims, in its order.
     pub verdicts: Vec<Verdict>,
+    /// How the figures stand to those of a baseline; `None` where they were held against none.
+    pub kept: Option<kept::Kept>,
     /// A section for each subject.
     pub sections: Vec<Section>,
     /// What it takes to make this report again.

@@ -112,6 +112,35 @@ pub(super) fn show(unit: Unit, value: f64) -> String {
     Scale::of(unit, &[value]).show_with_unit(value)
 }
 
+/// Values of `unit`, each with its unit, and with so many digits that those which differ are seen
+/// to.
+pub(super) fn show_apart(unit: Unit, values: &[f64]) -> Vec<String> {
+    const DECIMALS_OF_A_DOUBLE: usize = 17;
+    let mut scale = Scale::of(unit, values);
+    let plain: Vec<String> = values.iter().map(|&value| scale.show_with_unit(value)).collect();
+    let are_apart = |shown: &[String]| {
+        let pairs = (0..values.len()).flat_map(|b| (0..b).map(move |a| (a, b)));
+        pairs
+            .into_iter()
+            .all(|(a, b)| values[a].to_bits() == values[b].to_bits() || shown[a] != shown[b])
+    };
+    if are_apart(&plain) {
+        return plain;
+    }
+    let gap = if scale.suffix.is_empty() || scale.suffix.starts_with('/') { "" } else { " " };
+    while scale.decimals < DECIMALS_OF_A_DOUBLE {
+        scale.decimals += 1;
+        let show = |value: &f64| {
+            format!("{:.*}{gap}{}", scale.decimals, value / scale.divisor, scale.suffix)
+        };
+        let shown: Vec<String> = values.iter().map(show).collect();
+        if are_apart(&shown) {
+            return shown;
+        }
+    }
+    plain
+}
+
 /// How many times: `1.02`, `10.0`, to three digits.
 pub(super) fn show_times(value: f64) -> String {
     if !value.is_finite() {
@@ -224,6 +253,17 @@ mod tests {
         let scale = Scale::of_estimates(unit, estimates);
         let show = |e: &Estimate| format!("{} {}", scale.show(e.mean), scale.show_spread(e));
         (scale.suffix, estimates.iter().map(|e| show(e).trim().to_owned()).collect())
+    }
+
+    #[test]
+    fn what_differs_is_shown_to() {
+        for (values, shown) in [
+            ([0.095, 0.096], ["9.5 %", "9.6 %"]),
+            ([0.095_002, 0.095_004], ["9.5002 %", "9.5004 %"]),
+            ([0.5, 0.5], ["50 %", "50 %"]),
+        ] {
+            assert_eq!(show_apart(Unit::Share, &values), shown);
+        }
     }
 
     #[test]

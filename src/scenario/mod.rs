@@ -25,6 +25,7 @@ use crate::kernel::rng::Seed;
 use crate::model::fault::{FaultConfig, NemesisConfig};
 use crate::model::network::NetworkConfig;
 use crate::record::Unit;
+use crate::record::baseline::{self, Tolerance};
 use crate::record::claims::{self, Claim, Known};
 
 use path::{FieldPath, Vocabulary};
@@ -65,6 +66,10 @@ pub struct Scenario {
     pub claims: Vec<Claim>,
     /// Whether a first round of runs has to find out how long the warm-up is.
     pub finds_warm_up: bool,
+    /// The lines of the file that the claims stand in.
+    pub claim_lines: Vec<u32>,
+    /// How far its metrics may be from a baseline.
+    pub tolerances: Vec<Tolerance>,
     /// What is to be run under each seed, in the order of the plan.
     pub cells: Vec<Cell>,
 }
@@ -80,6 +85,8 @@ pub struct Cell {
     pub label: String,
     /// The swept parameters and their values here.
     pub point: Vec<(String, String)>,
+    /// The line of the scenario that names the variant.
+    pub line: u32,
 }
 
 /// What the command line alters.
@@ -219,6 +226,12 @@ pub fn load(path: &Path, alterations: &Alterations) -> Result<Scenario, Scenario
     shelf.add(&path.display().to_string(), &text);
     read(&text, &shelf, alterations)
         .map(|content| Scenario {
+            claim_lines: content
+                .claims
+                .iter()
+                .map(|claim| line_of(claim.metric.place, &shelf.sources()))
+                .collect(),
+            tolerances: content.tolerances,
             name,
             file,
             sha256: sha256(text.as_bytes()),
@@ -231,6 +244,13 @@ pub fn load(path: &Path, alterations: &Alterations) -> Result<Scenario, Scenario
             cells: content.cells,
         })
         .map_err(|problems| ScenarioError::Wrong { sources: shelf.sources(), problems })
+}
+
+/// The line of the scenario file that `place` is in; the first for what was put on the command
+/// line.
+fn line_of(place: Place, sources: &Sources) -> u32 {
+    let line = if place.source == 0 { sources.line_and_column(place).0 } else { 1 };
+    u32::try_from(line).unwrap_or(u32::MAX)
 }
 
 /// The name of the scenario at `path`, and its file as a command that repeats it has it: both
@@ -272,6 +292,7 @@ struct Content {
     seeds: SeedRange,
     claims: Vec<Claim>,
     finds_warm_up: bool,
+    tolerances: Vec<Tolerance>,
     cells: Vec<Cell>,
 }
 
@@ -283,6 +304,7 @@ struct Document {
     sweep: SweepConfig,
     claims: Vec<Claim>,
     finds_warm_up: bool,
+    tolerances: Vec<Tolerance>,
 }
 
 const TOP: &[&str] = &[
@@ -296,9 +318,10 @@ const TOP: &[&str] = &[
     "nemesis",
     "sweep",
     "check",
+    "tolerance",
 ];
 /// What a sweep cannot vary: what is about all runs together.
-const NOT_SWEPT: &[&str] = &["schema", "question", "seeds", "sweep", "check"];
+const NOT_SWEPT: &[&str] = &["schema", "question", "seeds", "sweep", "check", "tolerance"];
 
 /// An axis of the sweep, its path in full.
 struct Axis {
@@ -368,6 +391,7 @@ fn read(text: &str, shelf: &Shelf, alterations: &Alterations) -> Result<Content,
         seeds,
         claims: document.claims,
         finds_warm_up: document.finds_warm_up,
+        tolerances: document.tolerances,
         cells,
     })
 }
@@ -382,6 +406,7 @@ impl Document {
         let seeds = fields.optional("seeds", || SeedRange { first: 1, count: 10 }, problems);
         let sweep = fields.optional("sweep", SweepConfig::default, problems);
         let claims: Option<Vec<Claim>> = fields.optional("check", Vec::new, problems);
+        let tolerances: Option<Vec<Tolerance>> = fields.optional("tolerance", Vec::new, problems);
         let world = WorldConfig::read(&fields, problems);
         let finds_warm_up = world.as_ref().is_some_and(WorldConfig::finds_warm_up);
         let experiments = match (read_experiments(tree, problems), world) {
@@ -391,6 +416,9 @@ impl Document {
         if let Some(claims) = &claims {
             claims::check(claims, &known(tree), problems);
         }
+        if let Some(tolerances) = &tolerances {
+            baseline::check(tolerances, &known(tree), problems);
+        }
         fields.finish(TOP, problems);
         Some(Self {
             question: question?,
@@ -399,6 +427,7 @@ impl Document {
             sweep: sweep?,
             claims: claims?,
             finds_warm_up,
+            tolerances: tolerances?,
         })
     }
 }
@@ -546,6 +575,7 @@ fn cells(
                 let axes: Vec<&Axis> = mine.iter().map(|&axis| &axes[axis]).collect();
                 known.push((mine.clone(), points(tree, &axes, index, shelf)?));
             }
+            let line = line_of(choice.place, &shelf.sources());
             let label = label(choice, mine.iter().map(|&axis| &axes[axis]));
             let points = known.iter().find(|(theirs, _)| *theirs == mine);
             for point in points.map_or(&[][..], |(_, points)| points) {
@@ -554,6 +584,7 @@ fn cells(
                     variant,
                     label: label.clone(),
                     point: point.values.clone(),
+                    line,
                 });
             }
             if CELLS_MAX < cells.len() {
@@ -665,6 +696,10 @@ pub fn schema() -> Json {
             "check": described(
                 Vec::<Claim>::schema(),
                 "What the scenario claims of its own outcome; `stormglass check` judges it.",
+            ),
+            "tolerance": described(
+                Vec::<Tolerance>::schema(),
+                "How far metrics may be from a baseline; `stormglass check --baseline` judges it.",
             ),
             "sweep": described(
                 SweepConfig::schema(),

@@ -63,6 +63,7 @@ pub fn compose(occasion: Occasion<'_>, records: &[Record], summaries: &[Summary]
         bottom_line: bottom_line(&occasion.verdicts, records, &groups),
         notes,
         verdicts: occasion.verdicts,
+        kept: None,
         sections,
         provenance: occasion.provenance,
     }
@@ -130,7 +131,7 @@ fn what_to_beware_of(records: &[Record], groups: &[Group<'_>]) -> Vec<String> {
 }
 
 /// `1 run`, `96 runs`.
-fn counted(count: usize, noun: &str) -> String {
+pub(super) fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 

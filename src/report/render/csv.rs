@@ -29,7 +29,7 @@ pub(super) fn records(records: &[Record]) -> Result<Artefact, RenderError> {
                 &name,
                 &text(at),
                 &number(value),
-                unit_name(unit),
+                unit.name(),
             ])
         };
         for measure in &record.measures {
@@ -55,7 +55,7 @@ pub(super) fn charts(report: &Report) -> Result<Vec<Artefact>, RenderError> {
 }
 
 fn numbers(chart: &Chart) -> Result<Artefact, RenderError> {
-    let unit = unit_name(chart.y_unit);
+    let unit = chart.y_unit.name();
     let mut sheet;
     match &chart.plot {
         Plot::Lines { x, series, .. } => {
@@ -136,18 +136,6 @@ pub(super) fn number(value: f64) -> String {
         value.to_string()
     } else {
         format!("{value:e}")
-    }
-}
-
-/// The base unit, in which files have all numbers.
-pub(super) const fn unit_name(unit: Unit) -> &'static str {
-    match unit {
-        Unit::Count => "count",
-        Unit::Ratio => "ratio",
-        Unit::Share => "share",
-        Unit::Bytes => "bytes",
-        Unit::Nanoseconds => "ns",
-        Unit::PerSecond => "per_second",
     }
 }
 

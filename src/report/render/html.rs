@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::text::clean;
 use super::{Artefact, LEGEND, RenderError, Shown, lay_out, reasons, word};
 use crate::record::claims::{Level, Outcome, Verdict};
+use crate::report::kept::{ChangeOutcome, Kept};
 use crate::report::{Block, Chart, Report, Section, Sheet, Table, Tone};
 
 const STYLE: &str = include_str!("report.css");
@@ -35,7 +36,7 @@ pub(super) fn sheet(sheet: &Sheet) -> Result<String, RenderError> {
     for words in &sheet.words {
         put!(page, "<p>{}</p>", escape(words));
     }
-    page.contents(false, &sheet.sections);
+    page.contents(&[], &sheet.sections);
     put!(page, "</header>\n<main>");
     for (index, section) in sheet.sections.iter().enumerate() {
         page.section(section, index)?;
@@ -69,9 +70,19 @@ impl Page {
         for note in &report.notes {
             put!(self, "<p class=\"note\">Note: {}</p>", escape(note));
         }
-        self.contents(!report.verdicts.is_empty(), &report.sections);
+        let mut first = Vec::new();
+        if !report.verdicts.is_empty() {
+            first.push("claims");
+        }
+        if report.kept.is_some() {
+            first.push("baseline");
+        }
+        self.contents(&first, &report.sections);
         put!(self, "</header>\n<main>");
         self.claims(&report.verdicts);
+        if let Some(kept) = &report.kept {
+            self.baseline(kept);
+        }
         for (index, section) in report.sections.iter().enumerate() {
             self.section(section, index)?;
         }
@@ -94,10 +105,11 @@ impl Page {
         put!(self, "<style>\n{STYLE}</style>\n</head>\n<body>");
     }
 
-    fn contents(&mut self, has_claims: bool, sections: &[Section]) {
+    /// Links to the parts called `first`, and to those of the subjects.
+    fn contents(&mut self, first: &[&str], sections: &[Section]) {
         put!(self, "<nav aria-label=\"Contents\">\n<ul>");
-        if has_claims {
-            put!(self, "<li><a href=\"#claims\">claims</a></li>");
+        for part in first {
+            put!(self, "<li><a href=\"#{part}\">{part}</a></li>");
         }
         for (index, section) in sections.iter().enumerate() {
             put!(self, "<li><a href=\"#part-{index}\">{}</a></li>", escape(&section.heading));
@@ -134,6 +146,33 @@ impl Page {
             );
         }
         self.close_table();
+        put!(self, "</section>");
+    }
+
+    fn baseline(&mut self, kept: &Kept) {
+        put!(self, "<section aria-labelledby=\"baseline\">\n<h2 id=\"baseline\">Baseline</h2>");
+        put!(self, "<p>{}</p>", escape(&kept.sentence));
+        if !kept.changes.is_empty() {
+            self.open_table("figures that are not as in the baseline");
+            put!(self, "<thead><tr><th scope=\"col\">outcome</th><th scope=\"col\">figure</th>");
+            put!(self, "<th scope=\"col\">what became of it</th></tr></thead>\n<tbody>");
+            for change in &kept.changes {
+                let class = match change.outcome {
+                    ChangeOutcome::Failed => "bad",
+                    ChangeOutcome::Better => "good",
+                    ChangeOutcome::New => "warning",
+                };
+                put!(
+                    self,
+                    "<tr><td class=\"{class}\">{}</td><th scope=\"row\" class=\"words\">{}</th>\
+                     <td class=\"words\">{}</td></tr>",
+                    change.outcome.word(),
+                    escape(&change.figure),
+                    escape(&change.text)
+                );
+            }
+            self.close_table();
+        }
         put!(self, "</section>");
     }
 

@@ -9,12 +9,12 @@ use std::fmt::Write as _;
 
 use serde_json::{Value as Json, json};
 
-use super::csv::unit_name;
 use super::{Artefact, word};
 use crate::record::claims::{Evidence, Level, Verdict};
 use crate::record::statistics::Estimate;
 use crate::record::summary::{self, Group, Summary};
-use crate::record::{Better, Ending, Metric, Record};
+use crate::record::{Ending, Metric, Record};
+use crate::report::kept::{Change, Kept};
 use crate::report::{Report, Tone};
 
 const SCHEMA: u32 = 1;
@@ -51,6 +51,9 @@ pub(super) fn report(report: &Report, records: &[Record], summaries: &[Summary])
         .collect();
     field("findings", &json!(findings));
     list(&mut out, "claims", report.verdicts.iter().map(verdict), ",");
+    if let Some(kept) = &report.kept {
+        let _ = writeln!(out, "\"baseline\": {},", baseline(kept));
+    }
     list(&mut out, "metrics", metrics(records).into_iter().map(metric), ",");
     list(&mut out, "summaries", summaries.iter().map(one_summary), ",");
     let groups = summary::groups(records);
@@ -96,7 +99,7 @@ fn verdict(verdict: &Verdict) -> Json {
     let evidence = |item: &Evidence| {
         json!({
             "metric": item.name,
-            "unit": unit_name(item.metric.unit),
+            "unit": item.metric.unit.name(),
             "variant": item.variant,
             "at": item.at,
             "value": number(item.value),
@@ -113,6 +116,22 @@ fn verdict(verdict: &Verdict) -> Json {
         "why": verdict.why,
         "evidence": verdict.evidence.iter().map(evidence).collect::<Vec<_>>(),
         "unknown_because": verdict.unknown_because,
+    })
+}
+
+fn baseline(kept: &Kept) -> Json {
+    let change = |change: &Change| {
+        json!({
+            "outcome": change.outcome.word(),
+            "figure": change.figure,
+            "text": change.text,
+            "command": change.command,
+        })
+    };
+    json!({
+        "sentence": kept.sentence,
+        "held": kept.held,
+        "changes": kept.changes.iter().map(change).collect::<Vec<_>>(),
     })
 }
 
@@ -137,12 +156,8 @@ fn metric(metric: &Metric) -> Json {
     json!({
         "name": metric.name,
         "title": metric.title,
-        "unit": unit_name(metric.unit),
-        "better": match metric.better {
-            Better::Higher => "higher",
-            Better::Lower => "lower",
-            Better::Neither => "neither",
-        },
+        "unit": metric.unit.name(),
+        "better": metric.better.name(),
         "definition": metric.definition,
     })
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::text::clean;
 use super::{Artefact, LEGEND, lay_out, reasons, word};
+use crate::report::kept::Kept;
 use crate::report::{Block, Chart, Report, Section, Sheet, Table};
 
 /// `report.md`.
@@ -24,6 +25,9 @@ pub(super) fn markdown(report: &Report) -> String {
         let _ = writeln!(out, "> Note: {}\n", escape(note));
     }
     verdicts(&mut out, report);
+    if let Some(kept) = &report.kept {
+        baseline(&mut out, kept);
+    }
     for part in &report.sections {
         section(&mut out, part);
     }
@@ -65,6 +69,19 @@ fn verdicts(out: &mut String, report: &Report) {
             evidence.join("<br>"),
             escape(&verdict.why)
         );
+    }
+    out.push('\n');
+}
+
+fn baseline(out: &mut String, kept: &Kept) {
+    let _ = writeln!(out, "## Baseline\n\n{}\n", escape(&kept.sentence));
+    if kept.changes.is_empty() {
+        return;
+    }
+    out.push_str("| outcome | figure | what became of it |\n|---|---|---|\n");
+    for change in &kept.changes {
+        let (word, figure) = (change.outcome.word(), escape(&change.figure));
+        let _ = writeln!(out, "| {word} | {figure} | {} |", escape(&change.text));
     }
     out.push('\n');
 }
@@ -152,7 +169,7 @@ fn provenance(out: &mut String, report: &Report) {
 }
 
 /// `text` in one line that Markdown shows as it is, in a table or out of it.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let cleaned = clean(text);
     let chars: Vec<char> = cleaned.chars().collect();
     let is_word = |index: Option<usize>| {

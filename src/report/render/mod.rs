@@ -6,9 +6,12 @@
 #[cfg(feature = "charts")]
 mod chart;
 mod csv;
+mod gate;
+mod hgrm;
 mod html;
 mod json;
 mod markdown;
+mod metrics;
 mod terminal;
 mod text;
 
@@ -19,8 +22,10 @@ use super::{Block, Cell, Chart, Mark, Report, Sheet, Table};
 use crate::record::Record;
 use crate::record::claims::{Evidence, Outcome, Verdict};
 use crate::record::statistics::Estimate;
-use crate::record::summary::Summary;
+use crate::record::summary::{self, Summary};
 
+pub use gate::{Judged, annotations, junit, summary as step_summary};
+pub use metrics::{benchmark, openmetrics};
 pub use terminal::{Screen, terminal};
 
 /// `sheet` as a page that needs nothing else.
@@ -87,12 +92,47 @@ pub fn files(
         markdown::report(report),
     ];
     files.extend(csv::charts(report)?);
+    files.extend(hgrm::files(&summary::groups(records)));
     #[cfg(feature = "charts")]
     for chart in charts(report) {
         let path = format!("charts/{}.svg", chart.name);
         files.push(Artefact { path, bytes: chart::svg(chart)?.into_bytes() });
     }
     Ok(files)
+}
+
+/// A form in which `--export-*` writes a report.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Export {
+    /// `report.json`.
+    Json,
+    /// `records.csv`.
+    Csv,
+    /// `report.md`.
+    Markdown,
+    /// OpenMetrics text.
+    OpenMetrics,
+    /// Latencies by percentile, as HdrHistogram has them.
+    Hgrm,
+}
+
+/// `report` in one form.
+///
+/// # Errors
+/// Where it could not be drawn.
+pub fn export(
+    form: Export,
+    report: &Report,
+    records: &[Record],
+    summaries: &[Summary],
+) -> Result<Vec<u8>, RenderError> {
+    Ok(match form {
+        Export::Json => json::report(report, records, summaries).bytes,
+        Export::Csv => csv::records(records)?.bytes,
+        Export::Markdown => markdown::report(report).bytes,
+        Export::OpenMetrics => openmetrics(&[(&report.title, summaries)]).into_bytes(),
+        Export::Hgrm => hgrm::together(&summary::groups(records)).into_bytes(),
+    })
 }
 
 /// The charts of a report, in its order.
@@ -213,7 +253,6 @@ fn reason(item: &Evidence, bound: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::summary;
     use crate::report::sample;
 
     fn all_files(records: &[Record]) -> Vec<Artefact> {
@@ -255,7 +294,7 @@ mod tests {
             let text = String::from_utf8(file.bytes).unwrap();
             let foreign = text.chars().find(|c| c.is_control() && *c != '\n');
             assert_eq!(foreign, None, "{}", file.path);
-            let is_data = file.path.contains(".json") || file.path.contains(".csv");
+            let is_data = [".json", ".csv", ".hgrm"].iter().any(|end| file.path.ends_with(end));
             if !is_data {
                 assert!(!text.contains("<script"), "{}", file.path);
             }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::text::{clean, width, wrap};
 use super::{Grid, LEGEND, Shown, lay_out, reasons, word};
 use crate::record::claims::{Level, Outcome, Verdict};
+use crate::report::kept::{ChangeOutcome, Kept};
 use crate::report::{Block, Report, Section, Sheet, Table, Tone};
 
 /// What the terminal can show.
@@ -15,6 +16,9 @@ pub struct Screen {
     /// Whether to colour.
     pub is_coloured: bool,
 }
+
+/// So many figures that moved are told one by one.
+const CHANGES_SHOWN_MAX: usize = 20;
 
 impl Default for Screen {
     /// Eighty columns in plain text: what a pipe gets.
@@ -29,6 +33,9 @@ pub fn terminal(report: &Report, screen: Screen) -> String {
     pen.bottom_line(report);
     for verdict in &report.verdicts {
         pen.verdict(verdict);
+    }
+    if let Some(kept) = &report.kept {
+        pen.kept(kept);
     }
     for section in &report.sections {
         pen.section(section, &report.provenance.command);
@@ -146,6 +153,25 @@ impl Pen {
             for line in reasons(verdict) {
                 self.paragraph(&line, "    ", Style::Plain);
             }
+        }
+    }
+
+    fn kept(&mut self, kept: &Kept) {
+        for change in kept.changes.iter().take(CHANGES_SHOWN_MAX) {
+            let style = match change.outcome {
+                ChangeOutcome::Failed => Style::Red,
+                ChangeOutcome::Better => Style::Green,
+                ChangeOutcome::New => Style::Yellow,
+            };
+            self.paragraph(&format!("{}: {}", change.outcome.word(), change.figure), "  ", style);
+            self.paragraph(&change.text, "    ", Style::Plain);
+            if change.outcome == ChangeOutcome::Failed {
+                self.paragraph(&change.command, "    ", Style::Faint);
+            }
+        }
+        if CHANGES_SHOWN_MAX < kept.changes.len() {
+            let more = kept.changes.len() - CHANGES_SHOWN_MAX;
+            self.paragraph(&format!("and {more} more"), "  ", Style::Plain);
         }
     }
 
