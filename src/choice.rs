@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value as Json, json};
 
-use crate::config::{Config, Name, Place, Problems, Table, Value, ValueKind, unknown};
+use crate::config::{Config, Launcher, Name, Place, Problems, Table, Value, ValueKind, unknown};
 
 /// What a variant says of itself: the one source of `list`, help, documentation and reports.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -40,6 +40,8 @@ pub struct Choice {
     pub params: Value,
     /// What reports are to call it, where the scenario says so (`as`).
     pub alias: Option<Name>,
+    /// The leave to start programs, for a variant that is one; given with the scenario.
+    pub launcher: Option<Launcher>,
 }
 
 impl Choice {
@@ -47,7 +49,7 @@ impl Choice {
     pub fn named(name: &str) -> Self {
         let place = Place::default();
         let params = Value { kind: ValueKind::Table(Table::default()), place };
-        Self { name: name.to_owned(), place, params, alias: None }
+        Self { name: name.to_owned(), place, params, alias: None, launcher: None }
     }
 
     /// Reads its parameters.
@@ -118,6 +120,7 @@ impl Config for Choice {
                             place: entry.key_place,
                             params: entry.value.clone(),
                             alias,
+                            launcher: problems.launcher(),
                         })
                     }
                     _ => wrong(value, problems),

@@ -26,7 +26,20 @@ impl Console {
             return Ok(());
         }
         let mut out = AutoStream::auto(io::stdout()).lock();
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        self.written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+    }
+
+    /// Writes data as they are: nothing that a terminal would read as a command is taken out.
+    pub(super) fn print_bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        if self.closed {
+            return Ok(());
+        }
+        let mut out = io::stdout().lock();
+        self.written(out.write_all(bytes).and_then(|()| out.flush()))
+    }
+
+    fn written(&mut self, outcome: io::Result<()>) -> Result<(), Failure> {
+        match outcome {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 self.closed = true;
@@ -34,6 +47,11 @@ impl Console {
             }
             Err(error) => Err(Failure::io("cannot write to standard output", &error)),
         }
+    }
+
+    /// Whether nobody reads standard output any more.
+    pub(super) const fn is_closed(&self) -> bool {
+        self.closed
     }
 
     /// Tells what goes on, unless quiet is wished for.

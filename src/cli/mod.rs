@@ -4,6 +4,7 @@
 //! reads like what it does; what verbs share stands here: their flags, their failures, their exits.
 
 mod baseline;
+mod bench;
 mod check;
 mod compare;
 mod console;
@@ -15,11 +16,17 @@ mod init;
 mod interrupt;
 mod list;
 mod matrix;
+mod own;
 mod pages;
+mod place;
 mod plan;
+mod programs;
 mod progress;
+mod remap;
 mod repeat;
+mod rows;
 mod run;
+mod skew;
 mod study;
 mod sweep;
 mod words;
@@ -65,7 +72,7 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     color: ColorChoice,
 
-    /// For whom to print: people or programs; csv, markdown and html: matrix only
+    /// For whom to print: people or programs; csv, markdown and html: some verbs
     #[arg(long, global = true, value_name = "FORMAT", default_value = "human")]
     format: Form,
 
@@ -93,6 +100,14 @@ enum Verb {
     Sweep(sweep::SweepArgs),
     /// Put the shards of a sweep together into its report
     Merge(sweep::MergeArgs),
+    /// Say which node owns each key of a file
+    Place(place::PlaceArgs),
+    /// Tell what moved between two assignments of the same keys, and what had to
+    Remap(remap::RemapArgs),
+    /// Measure how unevenly a ring spreads the requests of a file, and why
+    Skew(skew::SkewArgs),
+    /// Time what the catalogue costs on this machine; no part of any report
+    Bench(bench::BenchArgs),
     /// List what a scenario can name
     List(list::ListArgs),
     /// Say exactly what a metric, a variant, a fault or a distribution is
@@ -131,7 +146,32 @@ enum Format {
     Json,
 }
 
+/// The forms of a verb that prints one table.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Tabular {
+    // As it is read best.
+    Human,
+    // Objects.
+    Json,
+    // Records with a head.
+    Csv,
+}
+
 impl Form {
+    /// For a verb that prints one table.
+    fn tabular(self) -> Result<Tabular, Failure> {
+        let name = match self {
+            Self::Human => return Ok(Tabular::Human),
+            Self::Json => return Ok(Tabular::Json),
+            Self::Csv => return Ok(Tabular::Csv),
+            Self::Markdown => "markdown",
+            Self::Html => "html",
+        };
+        let message =
+            format!("this verb does not print {name}: expected --format human, json or csv");
+        Err(Failure::Usage(message))
+    }
+
     /// For a verb that knows no others than [`Format`] has.
     fn plain(self) -> Result<Format, Failure> {
         let name = match self {
@@ -167,6 +207,10 @@ struct AlterArgs {
     /// Put VALUE in place of what the scenario says, as in nodes=50; may be repeated
     #[arg(long = "set", value_name = "PATH=VALUE")]
     sets: Vec<String>,
+
+    /// Let the scenario start the programs that it names as rings
+    #[arg(long)]
+    allow_programs: bool,
 }
 
 impl ScenarioArgs {
@@ -177,8 +221,13 @@ impl ScenarioArgs {
 
 impl AlterArgs {
     fn load(&self, scenario: &Path, params: &[String]) -> Result<Scenario, Failure> {
-        let alterations =
-            Alterations { sets: self.sets.clone(), params: params.to_vec(), seeds: self.seeds };
+        let folder = scenario.parent().unwrap_or(Path::new(""));
+        let alterations = Alterations {
+            sets: self.sets.clone(),
+            params: params.to_vec(),
+            seeds: self.seeds,
+            launcher: self.allow_programs.then(|| programs::launcher(folder)),
+        };
         scenario::load(scenario, &alterations).map_err(Failure::Scenario)
     }
 }
@@ -315,6 +364,18 @@ fn run() -> Exit {
             cli.format.plain().and_then(|format| plan::plan(args, format, &mut console))
         }
         Verb::Matrix(args) => matrix::matrix(args, cli.format, &mut console),
+        Verb::Place(args) => {
+            cli.format.tabular().and_then(|format| place::place(args, format, &mut console))
+        }
+        Verb::Remap(args) => {
+            cli.format.tabular().and_then(|format| remap::remap(args, format, &mut console))
+        }
+        Verb::Skew(args) => {
+            cli.format.tabular().and_then(|format| skew::skew(args, format, &mut console))
+        }
+        Verb::Bench(args) => {
+            cli.format.tabular().and_then(|format| bench::bench(args, format, &mut console))
+        }
         Verb::List(args) => list::list(args, cli.format, &mut console),
         Verb::Sweep(args) => {
             cli.format.plain().and_then(|format| sweep::sweep(args, format, &mut console))

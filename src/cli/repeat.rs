@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::record::{Ending, Record, SEMANTICS_VERSION};
 use crate::report::Provenance;
 use crate::report::render::Artefact;
-use crate::scenario::{DataHash, Scenario, sha256};
+use crate::scenario::{Cell, DataHash, Scenario, sha256};
 
 use super::files::TOOL;
 
@@ -29,6 +29,15 @@ pub(super) fn command(verb: &str, scenario: &Scenario) -> String {
         for value in values {
             let _ = write!(command, " {flag} {}", quoted(value));
         }
+    }
+    let starts_programs = |cell: &Cell| {
+        cell.experiment
+            .variants()
+            .iter()
+            .any(|choice| choice.launcher.is_some() && choice.name == "external")
+    };
+    if scenario.cells.iter().any(starts_programs) {
+        command.push_str(" --allow-programs");
     }
     command
 }

@@ -9,15 +9,20 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
-use super::{Config, Place, Problems, Value, ValueKind};
+use super::{Config, Launcher, Place, Problems, Value, ValueKind};
 
-/// Opens the data files of one scenario.
+/// Opens the data files of one scenario, and says whether its programs may be started.
 pub trait Library {
     /// The file at `path`, which is relative to the scenario's folder.
     ///
     /// # Errors
     /// Why it cannot be had: one line, lower case, no full stop.
     fn open(&mut self, path: &str) -> Result<DataFile, String>;
+
+    /// The leave to start programs, and the means; there is none by default.
+    fn launcher(&self) -> Option<Launcher> {
+        None
+    }
 }
 
 /// A text file named by a scenario, read in full. Written as its path, relative to the scenario.

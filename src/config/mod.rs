@@ -10,12 +10,14 @@
 mod data;
 mod leaf;
 mod macros;
+mod program;
 mod quantity;
 mod value;
 
 use serde_json::{Value as Json, json};
 
 pub use data::{DataFile, Library, Row};
+pub use program::{Launcher, Program, Programs};
 pub use quantity::{Bytes, Name, Rate};
 pub use value::{Entry, Place, Table, Value, ValueKind};
 
@@ -62,6 +64,11 @@ impl Problems {
             Some(library) => library.open(path),
             None => Err("no data files can be read here".into()),
         }
+    }
+
+    /// The leave to start programs, where there is one.
+    pub fn launcher(&self) -> Option<Launcher> {
+        self.library.as_ref().and_then(|library| library.launcher())
     }
 
     /// Notes a mistake at `place`.

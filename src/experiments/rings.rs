@@ -11,7 +11,7 @@ use crate::model::surroundings::Surroundings;
 use crate::record::brief::{Beside, Brief, Finding, Headline, Over, Picture};
 use crate::record::{Ending, Metric, Record, Subject};
 use crate::rings::measure::{self, Keys, ListedKeys, RingsConfig, Setup};
-use crate::rings::{CATALOGUE, Entry, motion};
+use crate::rings::{Entry, VARIANTS, motion};
 
 use super::Estimate;
 use super::wing::Glue;
@@ -27,7 +27,7 @@ impl Glue for Rings {
     const BRIEF: Brief = BRIEF;
     const VARIANT: &'static str = "ring";
     type Entry = Entry;
-    const CATALOGUE: &'static [Entry] = CATALOGUE;
+    const CATALOGUE: &'static [Entry] = VARIANTS;
     type Setup = Setup;
 
     fn schema() -> Json {

@@ -97,6 +97,19 @@ pub trait Placement: fmt::Debug + Send + Sync {
     /// Where the placement knows no weights, or must be built anew. It is unchanged then.
     fn reweight(&mut self, id: MemberId, weight: f64) -> Result<(), Unsupported>;
 
+    /// The members that own `keys`, one for each, into `out`, which is emptied before. For what
+    /// answers many questions sooner than one by one.
+    fn locate_all(&self, keys: &[Key<'_>], out: &mut Vec<MemberId>) {
+        out.clear();
+        out.extend(keys.iter().map(|key| self.locate(*key)));
+    }
+
+    /// Why its answers cannot be trusted: `None` but for a placement that asks somebody else, and
+    /// got no answer.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
     /// Bytes of the tables that a look-up reads, without the names of members.
     fn table_bytes(&self) -> usize;
 

@@ -16,7 +16,7 @@ use crate::record::{Better, Ending, Measure, Metric, Profile, Record, Subject, U
 use crate::rings::copies::{Copies, CopyChange};
 use crate::rings::hash::{Hasher, mix, splitmix64};
 use crate::rings::script::{Stage, Step, script};
-use crate::rings::{BuildError, CATALOGUE, Entry};
+use crate::rings::{BuildError, Entry, Unfit, VARIANTS};
 
 pub use crate::rings::script::{
     AddEvent, Event, KeyForm, Keys, MadeKeys, NodeCount, NodeGroup, Nodes, OneMember,
@@ -77,7 +77,7 @@ pub fn check(setup: &Setup, problems: &mut Problems) {
     let start = setup.config.nodes.membership();
     let script = script(&setup.config, Seed(0));
     for choice in &setup.config.variants {
-        let Some(entry) = choice.find("ring", CATALOGUE, problems) else { continue };
+        let Some(entry) = choice.find("ring", VARIANTS, problems) else { continue };
         let before = problems.len();
         let stages = script.stages.iter().map(|stage| &stage.members);
         for members in std::iter::once(&start).chain(stages) {
@@ -143,9 +143,7 @@ pub fn measure_entry(
     report.add(&LOOKUP_STEPS, "", lookup_steps);
 
     let mut loads = Loads::new(&start);
-    keys.each(|key, weight| {
-        loads.add(before.placement.locate(before.placement.key(key)), weight);
-    });
+    keys.placed([&*before.placement], |[owner], weight| loads.add(owner, weight));
     report.loads("", &loads, &start, &keys);
     report.shares("", &*before.placement, &start);
     report.hashes("", &*before.placement, &keys);
@@ -171,9 +169,7 @@ pub fn measure_entry(
             }
         }
         let mut change = Change::new(stage, &members);
-        keys.each(|key, weight| {
-            let from = before.placement.locate(before.placement.key(key));
-            let to = after.placement.locate(after.placement.key(key));
+        keys.placed([&*before.placement, &*after.placement], |[from, to], weight| {
             change.add(from, to, weight);
         });
         report.change(&stage.label, &change, &members, stage, &keys);
@@ -197,6 +193,9 @@ pub fn measure_entry(
     }
     if let Some((_, why)) = script.broken {
         report.record.ending = Ending::Incomplete(why);
+    }
+    if let Some(why) = before.placement.trouble().or_else(|| after.placement.trouble()) {
+        return Err(BuildError::Unfit(Unfit(why)));
     }
     Ok(report.record)
 }
@@ -280,6 +279,41 @@ impl<'a> KeySource<'a> {
             (Keys::File(_), None) => (0, 1.0, 0.0),
         };
         Self { setup, salt, count, weight_total, hottest }
+    }
+
+    /// Calls `each` for every key with its owner under each of `placements` and its share of the
+    /// requests. Many are asked for at a time: some placements answer sooner so.
+    fn placed<const N: usize>(
+        &self,
+        placements: [&dyn Placement; N],
+        mut each: impl FnMut([MemberId; N], f64),
+    ) {
+        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        let mut weights = Vec::with_capacity(BATCH);
+        let mut owners = [const { Vec::new() }; N];
+        let mut flush = |bytes: &mut Vec<u8>, ends: &mut Vec<usize>, weights: &mut Vec<f64>| {
+            for (placement, owners) in placements.iter().zip(&mut owners) {
+                let starts = std::iter::once(0).chain(ends.iter().copied());
+                let keys =
+                    starts.zip(ends.iter()).map(|(from, &to)| placement.key(&bytes[from..to]));
+                placement.locate_all(&keys.collect::<Vec<_>>(), owners);
+            }
+            for (index, weight) in weights.iter().enumerate() {
+                each(std::array::from_fn(|which| owners[which][index]), *weight);
+            }
+            bytes.clear();
+            ends.clear();
+            weights.clear();
+        };
+        self.each(|key, weight| {
+            bytes.extend_from_slice(key);
+            ends.push(bytes.len());
+            weights.push(weight);
+            if weights.len() == BATCH {
+                flush(&mut bytes, &mut ends, &mut weights);
+            }
+        });
+        flush(&mut bytes, &mut ends, &mut weights);
     }
 
     /// Calls `each` for every key with its share of the requests.
@@ -402,9 +436,9 @@ impl Change {
 
 /// The load of the members against their fair shares.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Balance {
-    max: f64,
-    min: f64,
+pub(super) struct Balance {
+    pub(super) max: f64,
+    pub(super) min: f64,
     cv: f64,
     gini: f64,
     distance: f64,
@@ -418,7 +452,7 @@ const QUANTILES: [f64; 5] = [0.5, 0.9, 0.99, 0.005, 0.995];
 
 impl Balance {
     /// Of members given as their share of the weight and their share of the load.
-    fn of(shares: impl Iterator<Item = (f64, f64)>) -> Self {
+    pub(super) fn of(shares: impl Iterator<Item = (f64, f64)>) -> Self {
         // Each member's load in units of its fair load, and its fair share.
         let mut relative: Vec<(f64, f64)> =
             shares.map(|(fair, load)| (load / fair, fair)).collect();
@@ -443,6 +477,11 @@ impl Balance {
                 relative.get(rank.max(1) - 1).map_or(0.0, |(r, _)| *r)
             }),
         }
+    }
+
+    /// Its numbers in the order of [`KEY_BALANCE`] and [`REQUEST_BALANCE`].
+    pub(super) fn values(self) -> [f64; 5] {
+        [self.max, self.min, self.cv, self.gini, self.distance]
     }
 }
 
@@ -488,8 +527,7 @@ impl Report {
         let by_keys = balance(&|index| loads.keys[index] as f64 / count);
         let by_requests = balance(&|index| loads.requests[index]);
         for (balance, metrics) in [(by_keys, &KEY_BALANCE), (by_requests, &REQUEST_BALANCE)] {
-            let Balance { max, min, cv, gini, distance, .. } = balance;
-            for (metric, value) in metrics.iter().copied().zip([max, min, cv, gini, distance]) {
+            for (metric, value) in metrics.iter().copied().zip(balance.values()) {
                 self.add(metric, at, value);
             }
         }
@@ -653,6 +691,9 @@ impl Report {
     }
 }
 
+/// Keys that are placed at a time.
+const BATCH: usize = 1024;
+
 /// An event of so many steps is played by building anew where that comes to the same.
 const BULK: usize = 8;
 
@@ -708,9 +749,10 @@ pub const METRICS: &[&Metric] = &[
     &LOOKUP_HASHES,
 ];
 
-const KEY_BALANCE: [&Metric; 5] = [&KEY_SKEW, &KEY_MIN, &KEY_CV, &KEY_GINI, &KEY_DISTANCE];
+pub(super) const KEY_BALANCE: [&Metric; 5] =
+    [&KEY_SKEW, &KEY_MIN, &KEY_CV, &KEY_GINI, &KEY_DISTANCE];
 const KEY_QUANTILES: [&Metric; 3] = [&KEY_P50, &KEY_P90, &KEY_P99];
-const REQUEST_BALANCE: [&Metric; 5] =
+pub(super) const REQUEST_BALANCE: [&Metric; 5] =
     [&REQUEST_SKEW, &REQUEST_MIN, &REQUEST_CV, &REQUEST_GINI, &REQUEST_DISTANCE];
 
 macro_rules! metrics {

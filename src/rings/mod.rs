@@ -7,7 +7,9 @@
 //! [`measure`](measure::measure) is the wing's testbed: it needs no virtual time.
 
 mod anchor;
+pub mod assignment;
 mod binomial;
+pub mod blame;
 mod bounded_load;
 mod capacity;
 mod choose_k;
@@ -15,6 +17,7 @@ mod copies;
 pub mod crush;
 mod crush_text;
 mod dx;
+mod external;
 mod flip;
 pub mod hash;
 mod jump;
@@ -80,6 +83,17 @@ pub const CATALOGUE: &[Entry] = &[
     Entry::of::<jump_back_anchor::JumpBackAnchor>(),
 ];
 
+/// All that a scenario can name: the catalogue and, behind it, a program of the user's.
+pub const VARIANTS: &[Entry] = &{
+    let mut all = [external::ENTRY; CATALOGUE.len() + 1];
+    let mut index = 0;
+    while index < CATALOGUE.len() {
+        all[index] = CATALOGUE[index];
+        index += 1;
+    }
+    all
+};
+
 /// What a variant can do with its default parameters. Each is a law that a test holds it to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "a row of a table of yes and no")]
@@ -139,7 +153,7 @@ pub type Build = fn(&Choice, &Membership, Hasher) -> Result<Box<dyn Placement>, 
 pub type BuildBuckets = fn(&Choice, Hasher) -> Result<Box<dyn Buckets>, BuildError>;
 
 /// A row of the catalogue.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Entry {
     /// What the variant says of itself.
     pub about: About,
@@ -221,17 +235,17 @@ impl Listed for Entry {
     }
 }
 
-/// The row of the [`CATALOGUE`] that `choice` names.
+/// The row of the [`VARIANTS`] that `choice` names.
 ///
 /// # Errors
 /// Where there is none.
 pub fn find(choice: &Choice) -> Result<&'static Entry, BuildError> {
     let mut problems = Problems::default();
-    let found = choice.find("ring", CATALOGUE, &mut problems);
+    let found = choice.find("ring", VARIANTS, &mut problems);
     found.ok_or_else(|| BuildError::Choice(problems.into_sorted()))
 }
 
-/// Builds the placement that `choice` names in the [`CATALOGUE`].
+/// Builds the placement that `choice` names among the [`VARIANTS`].
 ///
 /// # Errors
 /// Where there is no such variant, its parameters are wrong, or it cannot place these members.

@@ -98,6 +98,8 @@ pub struct Alterations {
     pub params: Vec<String>,
     /// Seeds in place of the file's.
     pub seeds: Option<SeedChoice>,
+    /// The leave to start the programs that the file names; it alters no result.
+    pub launcher: Option<config::Launcher>,
 }
 
 config! {
@@ -222,7 +224,7 @@ pub fn load(path: &Path, alterations: &Alterations) -> Result<Scenario, Scenario
         ReadError::Content(why) => unreadable(why),
     })?;
     let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-    let shelf = Shelf::new(folder);
+    let shelf = Shelf::new(folder, alterations.launcher.clone());
     shelf.add(&path.display().to_string(), &text);
     read(&text, &shelf, alterations)
         .map(|content| Scenario {

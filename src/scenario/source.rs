@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::config::{Bytes, DataFile, Library, Place, printable};
+use crate::config::{Bytes, DataFile, Launcher, Library, Place, printable};
 
 /// The most that a scenario file may hold.
 pub const SCENARIO_BYTES_MAX: Bytes = Bytes(4 << 20);
@@ -126,6 +126,7 @@ pub struct DataHash {
 #[derive(Clone, Debug)]
 pub(super) struct Shelf {
     folder: PathBuf,
+    launcher: Option<Launcher>,
     state: Rc<RefCell<ShelfState>>,
 }
 
@@ -137,8 +138,8 @@ struct ShelfState {
 }
 
 impl Shelf {
-    pub(super) fn new(folder: PathBuf) -> Self {
-        Self { folder, state: Rc::default() }
+    pub(super) fn new(folder: PathBuf, launcher: Option<Launcher>) -> Self {
+        Self { folder, launcher, state: Rc::default() }
     }
 
     pub(super) fn add(&self, name: &str, text: &str) -> u16 {
@@ -188,6 +189,10 @@ impl Library for Shelf {
         state.opened.push(entry.clone());
         entry.map_err(|(_, why)| why)
     }
+
+    fn launcher(&self) -> Option<Launcher> {
+        self.launcher.clone()
+    }
 }
 
 fn read_data(folder: &Path, path: &str, limit: Bytes) -> Result<String, String> {
@@ -231,7 +236,7 @@ mod tests {
     fn data_files_are_read_once_and_become_sources() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("w.csv"), "key,weight\na,1\n").unwrap();
-        let mut shelf = Shelf::new(folder.path().to_owned());
+        let mut shelf = Shelf::new(folder.path().to_owned(), None);
         shelf.add("scenario.toml", "");
         let file = shelf.open("w.csv").unwrap();
         assert_eq!(file.source, 1);
@@ -245,7 +250,7 @@ mod tests {
     #[test]
     fn paths_that_leave_for_the_root_and_things_that_are_no_files_are_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let mut shelf = Shelf::new(folder.path().to_owned());
+        let mut shelf = Shelf::new(folder.path().to_owned(), None);
         for (path, part) in [
             ("/etc/hostname", "relative to the scenario's folder"),
             ("", "relative to the scenario's folder"),

@@ -12,7 +12,7 @@ use crate::scenario::{Alterations, DataHash, Scenario, sha256};
 
 use super::io;
 use crate::cli::files::TOOL;
-use crate::cli::{Failure, repeat};
+use crate::cli::{Failure, programs, repeat};
 
 /// The file of a sweep's folder that says what is to be run.
 const FILE: &str = "plan.json";
@@ -163,7 +163,9 @@ impl Plan {
             Json::Null => None,
             seeds => Some(seeds.as_str()?.parse().ok()?),
         };
-        Some(Alterations { sets: texts("set")?, params: texts("param")?, seeds })
+        // Whoever has the records starts no program any more.
+        let launcher = Some(programs::launcher(Path::new("")));
+        Some(Alterations { sets: texts("set")?, params: texts("param")?, seeds, launcher })
     }
 
     /// The command that makes it.

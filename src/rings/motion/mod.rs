@@ -47,10 +47,10 @@ use crate::model::popularity::KeyPicker;
 use crate::model::station::StationConfig;
 use crate::model::surroundings::Surroundings;
 use crate::record::Record;
-use crate::rings::CATALOGUE;
 use crate::rings::hash::Hasher;
 use crate::rings::measure::{Estimate, ListedKeys, Setup};
 use crate::rings::script::{Keys as KeysConfig, Step, stages};
+use crate::rings::{CATALOGUE, VARIANTS};
 
 use judge::{Judge, Load, Plan};
 use member::OVERWHELMED;
@@ -140,6 +140,14 @@ pub fn check(setup: &Setup, place: Place, problems: &mut Problems) {
     let cast = Cast::new(setup, motion, Seed(0));
     for choice in &setup.config.variants {
         let Some(entry) = choice.find("ring", CATALOGUE, &mut Problems::default()) else {
+            // What is no variant at all was told of before.
+            if choice.find("ring", VARIANTS, &mut Problems::default()).is_some() {
+                let message = format!(
+                    "`{}` cannot be set in motion: a program answers in real time",
+                    choice.name
+                );
+                problems.add(choice.place, message);
+            }
             continue;
         };
         let largest = cast.stages.iter().max_by_key(|members| members.len());
