@@ -178,24 +178,24 @@ impl Placement for LocalRendezvous {
         count: usize,
         out: &mut Vec<MemberId>,
     ) -> Result<(), Unsupported> {
-        // The window in the order of its scores, and then the walk as it goes.
+        // The window in the order of its scores, and then the walk as it goes. Until the walk ends
+        // `out` holds the dead too, for they have their places in the window.
         out.clear();
         let window = self.params.candidates as usize;
         let everyone = self.members.iter().flatten().count();
-        let (mut seen, mut in_window) = (Vec::new(), 0);
-        for id in self.walk(key.hash) {
-            if everyone == seen.len() || (window <= seen.len() && count <= out.len()) {
+        let is_alive = |id: &MemberId| self.candidate(id.0).is_alive;
+        let mut alive = 0;
+        for id in self.walk(key.hash).map(MemberId) {
+            if everyone == out.len() || (window <= out.len() && count <= alive) {
                 break;
             }
-            if seen.contains(&id) {
-                continue;
-            }
-            seen.push(id);
-            if self.candidate(id).is_alive {
-                out.push(MemberId(id));
-                in_window += usize::from(seen.len() <= window);
+            if !out.contains(&id) {
+                alive += usize::from(is_alive(&id));
+                out.push(id);
             }
         }
+        let in_window = out.iter().take(window).filter(|id| is_alive(id)).count();
+        out.retain(is_alive);
         let score = |id: &MemberId| self.score(key.hash, id.0);
         out[..in_window].sort_by(|a, b| score(a).total_cmp(&score(b)));
         out.truncate(count);
