@@ -44,6 +44,15 @@ impl SimTime {
     pub const fn since(self, earlier: Self) -> SimDuration {
         SimDuration(self.0.saturating_sub(earlier.0))
     }
+
+    /// The first instant at or after this that is a whole number of `step` from the beginning; this
+    /// itself where `step` is nothing.
+    pub const fn round_up(self, step: SimDuration) -> Self {
+        match step.0 {
+            0 => self,
+            step => Self(self.0.div_ceil(step).saturating_mul(step)),
+        }
+    }
 }
 
 impl SimDuration {
@@ -188,6 +197,15 @@ impl fmt::Display for SimTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rounding_up_finds_the_next_multiple_and_leaves_one_where_it_is() {
+        let step = SimDuration::from_ms(50);
+        assert_eq!(SimTime::from_ms(50).round_up(step), SimTime::from_ms(50));
+        assert_eq!(SimTime::from_ns(50_000_001).round_up(step), SimTime::from_ms(100));
+        assert_eq!(SimTime::from_ms(7).round_up(SimDuration::ZERO), SimTime::from_ms(7));
+        assert_eq!(SimTime::END.round_up(step), SimTime::END);
+    }
 
     #[test]
     fn durations_are_read_exactly() {

@@ -31,6 +31,9 @@ config! {
         pub heartbeat: SimDuration = RaftConfig::PAPER.heartbeat,
         /// Whether a member asks whether it would be elected before it begins a new term.
         pub pre_vote: bool = RaftConfig::PAPER.pre_vote,
+        /// Whether a member takes the end of its connection with the leader for the end of the
+        /// leader, and does not wait for the time-out (ZooKeeper).
+        pub heeds_close: bool = RaftConfig::PAPER.heeds_close,
         /// Whether members sync their disk before they answer. Without, a power failure of a
         /// majority loses what was committed.
         pub fsync: bool = RaftConfig::PAPER.fsync,
@@ -46,14 +49,16 @@ impl RaftConfig {
         election_max: SimDuration::from_ms(300),
         heartbeat: SimDuration::from_ms(50),
         pre_vote: true,
+        heeds_close: false,
         fsync: true,
     };
 
     fn check(&self, value: &Value, problems: &mut Problems) {
-        if self.election_max <= self.election_min || self.election_min <= self.heartbeat {
+        let is_rising = self.heartbeat < self.election_min && self.election_min < self.election_max;
+        if !is_rising || self.heartbeat == SimDuration::ZERO {
             problems.add(
                 value.place,
-                "expected `heartbeat` < `election_min` < `election_max`, or no leader lasts",
+                "expected 0 < `heartbeat` < `election_min` < `election_max`, or no leader lasts",
             );
         }
     }
@@ -127,6 +132,8 @@ pub enum RaftMessage<C> {
         entries: Vec<Entry<C>>,
         /// Up to where the log is committed.
         commit: u64,
+        /// When it was sent, on the leader's clock.
+        sent: SimTime,
     },
     /// The answer.
     Appended {
@@ -136,6 +143,8 @@ pub enum RaftMessage<C> {
         match_index: u64,
         /// Whether the entries fitted.
         fits: bool,
+        /// When the question was sent, on the leader's clock.
+        sent: SimTime,
     },
 }
 
@@ -207,8 +216,9 @@ pub struct Raft<C> {
     stance: Stance,
     /// When a member that hears nothing stands for election.
     election_due: SimTime,
-    /// When the leader of this term was heard last.
+    /// When the leader of this term was heard last, and which member it is.
     heard_leader: Option<SimTime>,
+    leader: Option<NodeId>,
     /// What waits for the disk, in order.
     unsynced: VecDeque<(SyncId, Waiting<C>)>,
     /// Whether the node was told that this member leads.
@@ -240,6 +250,7 @@ enum Stance {
 struct Peer {
     next: u64,
     matched: u64,
+    /// When that was sent which it answered last.
     heard: SimTime,
 }
 
@@ -258,6 +269,19 @@ impl<C: Clone + Debug> Raft<C> {
     /// Whether this member leads, as far as it knows, and has told all that was committed before.
     pub const fn leads(&self) -> bool {
         self.is_told_to_lead
+    }
+
+    /// Whether no other member can lead at `now`: a majority has answered what was sent so lately
+    /// that none of them votes for another yet. Trusts clocks to run alike.
+    pub fn has_lease(&self, now: SimTime) -> bool {
+        self.is_told_to_lead && self.is_heard_within(self.role.config.election_min, now)
+    }
+
+    /// Whether a majority has answered what this leader sent within `length` before `now`.
+    fn is_heard_within(&self, length: SimDuration, now: SimTime) -> bool {
+        let Stance::Leader(peers) = &self.stance else { return false };
+        let heard = peers.values().filter(|peer| now.since(peer.heard) < length).count();
+        self.majority() <= 1 + heard
     }
 
     fn last(&self) -> (u64, u64) {
@@ -409,7 +433,8 @@ impl<C: Clone + Debug> Raft<C> {
         let previous = peer.next - 1;
         peer.next += entries.len() as u64;
         let previous = (previous, self.term_at(previous));
-        ctx.send(to, RaftMessage::Append { term, previous, entries, commit });
+        let sent = ctx.now();
+        ctx.send(to, RaftMessage::Append { term, previous, entries, commit, sent });
     }
 
     /// Sends something that promises what is on disk.
@@ -546,7 +571,7 @@ impl<C: Clone + Debug> Raft<C> {
     fn asked_to_append(
         &mut self,
         from: NodeId,
-        term: u64,
+        (term, sent): (u64, SimTime),
         previous: (u64, u64),
         entries: Vec<Entry<C>>,
         commit: u64,
@@ -554,12 +579,14 @@ impl<C: Clone + Debug> Raft<C> {
     ) {
         self.see_term(term, ctx);
         if term < self.term {
-            let answer = RaftMessage::Appended { term: self.term, match_index: 0, fits: false };
+            let (term, match_index) = (self.term, 0);
+            let answer = RaftMessage::Appended { term, match_index, fits: false, sent };
             self.send_after(from, answer, ctx);
             return;
         }
         self.follow(ctx);
         self.heard_leader = Some(ctx.now());
+        self.leader = Some(from);
         self.put_off_election(ctx);
         let (index, expected) = previous;
         let ours = self.log.len() as u64;
@@ -571,7 +598,7 @@ impl<C: Clone + Debug> Raft<C> {
                 let wrong = self.term_at(index);
                 (1..index).rev().find(|&at| self.term_at(at) != wrong).unwrap_or(0)
             };
-            let answer = RaftMessage::Appended { term: self.term, match_index, fits: false };
+            let answer = RaftMessage::Appended { term, match_index, fits: false, sent };
             self.send_after(from, answer, ctx);
             return;
         }
@@ -581,7 +608,7 @@ impl<C: Clone + Debug> Raft<C> {
             .zip(index + 1..)
             .take_while(|(entry, at)| *at <= ours && self.term_at(*at) == entry.term)
             .count();
-        let answer = RaftMessage::Appended { term: self.term, match_index, fits: true };
+        let answer = RaftMessage::Appended { term, match_index, fits: true, sent };
         if known < entries.len() {
             let kept = index + known as u64;
             assert!(
@@ -607,13 +634,14 @@ impl<C: Clone + Debug> Raft<C> {
         term: u64,
         match_index: u64,
         fits: bool,
+        sent: SimTime,
         ctx: &mut Ctx<'_, C>,
     ) {
         self.see_term(term, ctx);
-        let (end, now) = (self.log.len() as u64, ctx.now());
+        let end = self.log.len() as u64;
         let Stance::Leader(peers) = &mut self.stance else { return };
         let Some(peer) = peers.get_mut(&from).filter(|_| term == self.term) else { return };
-        peer.heard = now;
+        peer.heard = sent.max(peer.heard);
         if fits {
             peer.matched = match_index.max(peer.matched);
             peer.next = peer.next.max(peer.matched + 1);
@@ -630,11 +658,10 @@ impl<C: Clone + Debug> Raft<C> {
     }
 
     fn heartbeat(&mut self, ctx: &mut Ctx<'_, C>) {
-        let majority = self.majority();
-        let Stance::Leader(peers) = &self.stance else { return };
-        let patience = self.role.config.election_max;
-        let is_heard = |peer: &&Peer| ctx.now().since(peer.heard) < patience;
-        if 1 + peers.values().filter(is_heard).count() < majority {
+        if !matches!(self.stance, Stance::Leader(_)) {
+            return;
+        }
+        if !self.is_heard_within(self.role.config.election_max, ctx.now()) {
             self.heard_leader = None;
             self.follow(ctx);
             return;
@@ -646,11 +673,22 @@ impl<C: Clone + Debug> Raft<C> {
     }
 
     /// What was under way to a member is lost with the connection: it is sent again.
-    fn closed(&mut self, with: NodeId) {
+    fn closed(&mut self, with: NodeId, ctx: &mut Ctx<'_, C>) {
         if let Stance::Leader(peers) = &mut self.stance
             && let Some(peer) = peers.get_mut(&with)
         {
             peer.next = peer.matched + 1;
+        }
+        let is_follower = matches!(self.stance, Stance::Follower);
+        if self.role.config.heeds_close
+            && is_follower
+            && self.leader.take_if(|l| *l == with).is_some()
+        {
+            self.heard_leader = None;
+            self.watch += 1;
+            let wait = ctx.rng().below(self.role.config.heartbeat.as_ns());
+            self.election_due = ctx.now() + SimDuration::from_ns(wait);
+            ctx.set_timer(SimDuration::from_ns(wait), RaftTimer::Election(self.watch));
         }
     }
 }
@@ -673,6 +711,7 @@ impl<C: Clone + Debug> Node for Raft<C> {
             stance: Stance::Follower,
             election_due: SimTime::ZERO,
             heard_leader: None,
+            leader: None,
             unsynced: VecDeque::new(),
             is_told_to_lead: false,
             watch: 0,
@@ -695,11 +734,11 @@ impl<C: Clone + Debug> Node for Raft<C> {
                 RaftMessage::Voted { term, is_trial, is_given } => {
                     self.voted(from, term, is_trial, is_given, ctx);
                 }
-                RaftMessage::Append { term, previous, entries, commit } => {
-                    self.asked_to_append(from, term, previous, entries, commit, ctx);
+                RaftMessage::Append { term, previous, entries, commit, sent } => {
+                    self.asked_to_append(from, (term, sent), previous, entries, commit, ctx);
                 }
-                RaftMessage::Appended { term, match_index, fits } => {
-                    self.appended(from, term, match_index, fits, ctx);
+                RaftMessage::Appended { term, match_index, fits, sent } => {
+                    self.appended(from, term, match_index, fits, sent, ctx);
                 }
             },
             Input::Synced(sync) => self.synced(sync, ctx),
@@ -719,7 +758,7 @@ impl<C: Clone + Debug> Node for Raft<C> {
             Input::Timer(RaftTimer::Heartbeat(watch)) if watch == self.watch => {
                 self.heartbeat(ctx);
             }
-            Input::Closed { peer, .. } => self.closed(peer),
+            Input::Closed { peer, .. } => self.closed(peer, ctx),
             Input::Timer(_) | Input::Overload { .. } | Input::Signal(_) => (),
         }
     }
@@ -863,13 +902,23 @@ mod tests {
     }
 
     fn play(size: u32, text: &str, seed: u64, restricts_votes: bool) -> Numbers {
+        play_with(default(), size, text, seed, restricts_votes)
+    }
+
+    fn play_with(
+        config: RaftConfig,
+        size: u32,
+        text: &str,
+        seed: u64,
+        restricts_votes: bool,
+    ) -> Numbers {
         let mut directory = Directory::default();
         let members: Vec<NodeId> =
             (1..=size).map(|n| directory.add(format!("server-{n}"), "server")).collect();
         let horizon = SimTime::from_ms(20_000);
         let seed = Seed(seed);
         let plan = FaultPlan::draw(&faults(text), None, &directory, horizon, seed);
-        let role = RaftRole { config: default(), members: members.clone(), restricts_votes };
+        let role = RaftRole { config, members: members.clone(), restricts_votes };
         let setup = ClusterSetup {
             directory: &directory,
             network: &NetworkConfig { user_timeout: SimDuration::from_secs(5), ..default() },
@@ -954,6 +1003,22 @@ mod tests {
         ]"#;
         let numbers = play(3, text, 1, true);
         assert_eq!(numbers.leads.len(), 1);
+    }
+
+    #[test]
+    fn members_that_heed_the_end_of_a_connection_elect_at_once() {
+        let text = r#"fault = [
+            { at = "1s", crash_process = { target = "server-1" } },
+        ]"#;
+        let took = |heeds_close| {
+            let second = SimDuration::from_secs(1);
+            let (election_min, election_max) = (second.times(5), second.times(6));
+            let config = RaftConfig { election_min, election_max, heeds_close, ..default() };
+            let numbers = play_with(config, 3, text, 1, true);
+            numbers.leads[1].0.since(SimTime::from_ms(1000))
+        };
+        assert!(SimDuration::from_secs(4) < took(false));
+        assert!(took(true) < SimDuration::from_ms(200));
     }
 
     #[test]
