@@ -13,6 +13,7 @@
 
 use crate::choice::About;
 use crate::config;
+use crate::config::{Problems, Value};
 use crate::kernel::time::SimDuration;
 use crate::model::raft::RaftConfig;
 
@@ -52,6 +53,15 @@ config! {
             heartbeat: SimDuration::from_secs(1),
             ..RaftConfig::PAPER
         },
+    }
+    check Self::check;
+}
+
+impl Params {
+    fn check(&self, value: &Value, problems: &mut Problems) {
+        if self.lease <= self.answers_before {
+            problems.add(value.place, "`answers_before` must be shorter than `lease`");
+        }
     }
 }
 

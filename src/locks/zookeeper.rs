@@ -12,6 +12,7 @@
 
 use crate::choice::About;
 use crate::config;
+use crate::config::{Problems, Value};
 use crate::kernel::time::SimDuration;
 use crate::model::raft::RaftConfig;
 
@@ -45,9 +46,11 @@ config! {
             election_min: SimDuration::from_secs(10),
             election_max: SimDuration::from_secs(12),
             heartbeat: SimDuration::from_secs(1),
+            heeds_close: true,
             ..RaftConfig::PAPER
         },
     }
+    check Self::check;
 }
 
 config! {
@@ -61,6 +64,12 @@ config! {
 }
 
 impl Params {
+    fn check(&self, value: &Value, problems: &mut Problems) {
+        if self.tick == SimDuration::ZERO {
+            problems.add(value.place, "`tick` must be longer than nothing");
+        }
+    }
+
     /// The time-out of a session that the server grants (`minSessionTimeout`,
     /// `maxSessionTimeout`).
     fn granted(&self) -> SimDuration {

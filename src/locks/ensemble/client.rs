@@ -365,13 +365,11 @@ impl<F: Flow> Core<F> {
 
     fn watch_deadline(&mut self, ctx: &mut Ctx<'_, F>) {
         let Some(session) = self.session.as_ref().filter(|s| s.deadline != NEVER) else { return };
-        let left = session.deadline.since(ctx.now());
-        let wait = match self.role.keeping {
-            Keeping::Lease { looks: Some(every), .. } => {
-                every.times(left.as_ns().div_ceil(every.as_ns()))
-            }
-            _ => left,
+        let looked_at = match self.role.keeping {
+            Keeping::Lease { looks: Some(every), .. } => session.deadline.round_up(every),
+            _ => session.deadline,
         };
+        let wait = looked_at.since(ctx.now());
         ctx.set_timer(wait, Timer::Deadline(session.id));
     }
 }

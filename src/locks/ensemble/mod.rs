@@ -14,6 +14,8 @@ mod client;
 pub(super) mod keys;
 pub(super) mod queue;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Debug;
 

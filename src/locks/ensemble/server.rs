@@ -33,11 +33,11 @@ pub(in crate::locks) enum Rule {
 
 impl Rule {
     fn due(self, now: SimTime, timeout: SimDuration) -> SimTime {
-        let end = (now + timeout).as_ns();
+        let end = now + timeout;
         match self {
-            Self::Exact => SimTime::from_ns(end),
-            Self::NextTick(tick) => SimTime::from_ns((end / tick.as_ns() + 1) * tick.as_ns()),
-            Self::NextLook(every) => SimTime::from_ns(end.div_ceil(every.as_ns()) * every.as_ns()),
+            Self::Exact => end,
+            Self::NextTick(tick) => (end + SimDuration::from_ns(1)).round_up(tick),
+            Self::NextLook(every) => end.round_up(every),
         }
     }
 }
@@ -206,6 +206,10 @@ impl<M: Machine> Server<M> {
                 && before(session.due, answers_before) <= now
             {
                 session.held_back = None;
+                if !self.raft.has_lease(now) {
+                    ctx.send(client, Message::NotLeader);
+                    continue;
+                }
                 session.due = self.role.rule.due(now, session.timeout);
                 let (held_back, lease) = (now.since(came), session.timeout);
                 let is_alive = true;
@@ -238,6 +242,11 @@ impl<M: Machine> Server<M> {
         ctx: &mut Ctx<'_, M>,
     ) {
         let now = ctx.now();
+        if !self.raft.has_lease(now) {
+            // Another may lead by now, and count from when it began to.
+            ctx.send(from, Message::NotLeader);
+            return;
+        }
         let Some(session) = self.sessions.get_mut(&session).filter(|s| s.due != NEVER) else {
             ctx.send(from, dead(number));
             return;
