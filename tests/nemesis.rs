@@ -20,7 +20,7 @@ use stormglass::scenario::{Alterations, Cell, load};
 
 const SCENARIO: &str = "scenarios/locks/nightly.toml";
 /// So many seeds are played where no argument says otherwise.
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 1_000;
 /// So many are tried to find something that is there.
 const SEARCHED: u64 = 5_000;
 
