@@ -109,7 +109,7 @@ fn main() -> io::Result<()> {
 }
 
 /// Measures it beside three of the catalogue, and writes what came of it.
-pub fn measure_it(out: &mut impl Write) -> io::Result<()> {
+pub(crate) fn measure_it(out: &mut impl Write) -> io::Result<()> {
     let mine = Entry::of::<TwoChoices>();
     let setup = Setup {
         config: RingsConfig {

@@ -410,6 +410,19 @@ fn tables_are_as_large_as_theory_says() {
     }
 }
 
+/// `docs/rings.md` carries the table that `stormglass list rings --format markdown` prints.
+#[test]
+fn the_documents_table_is_the_catalogues() {
+    let page = include_str!("../docs/rings.md");
+    let (_, rest) = page.split_once("<!-- catalogue -->\n\n").expect("where the table begins");
+    let (found, _) = rest.split_once("\n<!-- end -->").expect("where the table ends");
+    let expected = rings::table::markdown();
+    for (line, (found, expected)) in found.lines().zip(expected.lines()).enumerate() {
+        assert_eq!(found, expected, "line {line} of the table in docs/rings.md");
+    }
+    assert_eq!(found.lines().count(), expected.lines().count());
+}
+
 #[test]
 fn every_hash_function_spreads_keys_over_all_members() {
     let members = Membership::uniform(7);

@@ -199,8 +199,14 @@ impl<'a> Study<'a> {
 
     /// The report for a terminal.
     pub(super) fn in_words(&self) -> String {
-        let columns = terminal_size::terminal_size()
-            .map_or(Screen::default().columns, |(width, _)| usize::from(width.0));
+        let columns = match terminal_size::terminal_size() {
+            Some((width, _)) => usize::from(width.0),
+            // What a pipe leads to may be wider than it lets on.
+            None => std::env::var("COLUMNS")
+                .ok()
+                .and_then(|columns| columns.parse().ok())
+                .unwrap_or(Screen::default().columns),
+        };
         // Colours are taken out again where they are not wanted.
         render::terminal(&self.report, Screen { columns, is_coloured: true })
     }

@@ -138,7 +138,7 @@ const SIDE_BY_SIDE: &[Beside] = &[
     beside("skew", &measure::KEY_SKEW, Over::Start),
     beside("moved", &measure::KEY_REMAP, Over::Each),
     beside("excess", &measure::KEY_REMAP_EXCESS, Over::Sum),
-    beside("bytes a node", &measure::NODE_BYTES, Over::Start),
+    beside("bytes per node", &measure::NODE_BYTES, Over::Start),
     beside("look-up steps", &measure::LOOKUP_STEPS, Over::Start),
 ];
 
