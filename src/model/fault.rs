@@ -112,6 +112,9 @@ config! {
         "link_loss" => LinkLoss(LinkLossConfig),
         /// Messages come twice: a library, a proxy or a person sends the same thing again.
         "link_duplicate" => LinkDuplicate(LinkDuplicateConfig),
+        /// Connections break at once, and both sides learn of it; what is under way on them is
+        /// lost: a proxy that restarts, a firewall that forgets.
+        "link_reset" => LinkReset(LinkResetConfig),
         /// The process is asked to end in good order (SIGTERM).
         "terminate" => Terminate(TargetConfig),
         /// One of the process's pool children is killed.
@@ -213,6 +216,16 @@ config! {
         pub kind: Option<String> = None,
         /// Only that many.
         pub count: Option<u32> = None,
+    }
+}
+
+config! {
+    /// Whose connections break.
+    pub struct LinkResetConfig {
+        /// Between whom.
+        pub from: String,
+        /// And whom.
+        pub to: String,
     }
 }
 
@@ -418,6 +431,7 @@ pub const CATALOGUE: &[About] = &[
     about("link_delay", "packets of a link, or of one kind on it, take longer"),
     about("link_loss", "packets of a link, or of one kind on it, are lost"),
     about("link_duplicate", "messages of a link, or of one kind on it, come twice"),
+    about("link_reset", "connections break, both sides learn of it, what is under way is lost"),
     about("terminate", "a process is asked to end in good order (SIGTERM)"),
     about("kill_child", "one of a process's pool children is killed (SIGKILL)"),
 ];
@@ -467,6 +481,7 @@ pub(super) enum Strike {
     Cut { side: Vec<u8>, one_way: bool },
     Effect(Box<Effect>),
     Signal(Vec<NodeId>, Signal),
+    Reset(Vec<NodeId>, Vec<NodeId>),
 }
 
 /// The faults of one run, in the order in which they were drawn.
@@ -630,6 +645,7 @@ impl FaultAction {
             Self::LinkDelay(delay) => vec![&delay.from, &delay.to],
             Self::LinkLoss(loss) => vec![&loss.from, &loss.to],
             Self::LinkDuplicate(copy) => vec![&copy.from, &copy.to],
+            Self::LinkReset(link) => vec![&link.from, &link.to],
         }
     }
 
@@ -761,6 +777,11 @@ impl FaultAction {
                     rng: effect_rng,
                 };
                 (Strike::Effect(Box::new(effect)), label)
+            }
+            Self::LinkReset(link) => {
+                let (from, to) = (resolve(&link.from), resolve(&link.to));
+                let label = format!("reset {} to {}", names(&from), names(&to));
+                (Strike::Reset(from, to), label)
             }
             Self::LinkDuplicate(copy) => {
                 let (from, to, link) = link(&copy.from, &copy.to);

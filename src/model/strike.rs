@@ -20,7 +20,10 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
         let planned = &self.faults[fault as usize];
         let strike = planned.strike.clone();
         let until = match (&strike, planned.lasts) {
-            (Strike::ClockStep(..) | Strike::Signal(..) | Strike::Restart(_), _) => now,
+            (
+                Strike::ClockStep(..) | Strike::Signal(..) | Strike::Restart(_) | Strike::Reset(..),
+                _,
+            ) => now,
             (_, Some(lasts)) => now + lasts,
             (_, None) => SimTime::END,
         };
@@ -73,6 +76,13 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
                     self.give(id, Input::Signal(signal));
                 }
             }
+            Strike::Reset(from, to) => {
+                for &one in &from {
+                    for &other in &to {
+                        self.reset(one, other);
+                    }
+                }
+            }
             Strike::Cut { .. } => (),
             Strike::Effect(effect) => self.network.begin_effect(*effect),
         }
@@ -103,7 +113,8 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
                 }
             }
             Strike::Cut { .. } | Strike::Effect(_) => self.network.end_fault(fault),
-            Strike::ClockStep(..) | Strike::Signal(..) | Strike::Restart(_) => (),
+            Strike::ClockStep(..) | Strike::Signal(..) | Strike::Restart(_) | Strike::Reset(..) => {
+            }
         }
     }
 

@@ -310,6 +310,19 @@ fn a_one_way_partition_lets_the_other_way_through() {
 }
 
 #[test]
+fn a_reset_breaks_a_connection_for_both_sides_and_loses_what_is_under_way() {
+    let scene = Scene {
+        faults: r#"fault = [{ at = "20500us", link_reset = { from = "b", to = "a" } }]"#,
+        asks: sends(&[5, 20, 40]),
+        ..Scene::default()
+    };
+    let log = scene.play().workload.log;
+    let after: Vec<&(u64, u32, Told)> = log.iter().filter(|(at, ..)| 6 < *at).collect();
+    let reset = |node| (20, node, Told::Closed(Closed::Reset));
+    assert_eq!(after, [&reset(1), &reset(0), &(43, 1, Told::Got(2))]);
+}
+
+#[test]
 fn a_connection_that_nobody_acknowledges_is_given_up_after_the_user_timeout() {
     let scene = Scene {
         network: r#"delay = "1ms"

@@ -475,6 +475,32 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
         self.finish(path, queue);
     }
 
+    /// Every connection between two nodes breaks, and both learn of it. What is under way finds a
+    /// connection that is closed where it arrives.
+    pub(super) fn reset(&mut self, one: NodeId, other: NodeId) {
+        if self.network.config.transport == Transport::Datagram {
+            return;
+        }
+        for path in self.routes.of(one) {
+            let flow = &self.routes.paths[path.index()];
+            if flow.to != other {
+                continue;
+            }
+            for side in [path, path.back()] {
+                for flight in std::mem::take(&mut self.routes.paths[side.index()].backlog) {
+                    self.flights.remove(flight.0);
+                }
+                let pair = &mut self.routes.pairs[side.pair()];
+                let was_closed = std::mem::replace(&mut pair.closed[side.side()], true);
+                let via = pair.number;
+                let Flow { from, to: peer, .. } = self.routes.paths[side.index()];
+                if !was_closed {
+                    self.give(from, Input::Closed { peer, via, why: Closed::Reset });
+                }
+            }
+        }
+    }
+
     fn finish(&mut self, path: PathId, queue: &mut EventQueue<ClusterEvent<W::Event>>) {
         let pair = &mut self.routes.pairs[path.pair()];
         if !pair.closed[path.side()] {
