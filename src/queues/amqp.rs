@@ -17,8 +17,8 @@ use crate::model::clock::WallTime;
 use crate::model::node::{Connection, Context, Input, Node, NodeId, Stable, SyncId, TimerId, Wire};
 
 use super::broker::{
-    Admission, Bound, Copy, CopyId, Durability, Lease, Order, Overflow, ReturnTo, Store, Turns,
-    expiry, tell_death,
+    Admission, Bound, Copy, CopyId, Durability, Lease, Order, Overflow, Return, ReturnTo, Store,
+    Turns, expiry, tell_death,
 };
 use super::link::{Backoff, Heart, Link, LinkTimer};
 use super::work::WorkTimer;
@@ -400,7 +400,7 @@ impl Broker {
             Input::Overload { from, via, message } => self.turn_away(from, via, &message, ctx),
             Input::Closed { peer, via, .. } => {
                 if let Some(channel) = self.by_connection.remove(&(peer, via)) {
-                    self.close(channel, ctx);
+                    self.close(channel, Return::Given, ctx);
                 }
             }
             Input::Synced(sync) => self.synced(sync, ctx),
@@ -508,7 +508,7 @@ impl Broker {
     ) {
         // A client that opens a channel again on the same connection had the other closed.
         if let Some(old) = self.by_connection.remove(&connection) {
-            self.close(old, ctx);
+            self.close(old, Return::Given, ctx);
         }
         let number = self.next_channel;
         self.next_channel += 1;
@@ -525,11 +525,11 @@ impl Broker {
     }
 
     /// A channel is gone: what was not acknowledged on it is ready again.
-    fn close<N: Speaker>(&mut self, number: u32, ctx: &mut Context<'_, N>) {
+    fn close<N: Speaker>(&mut self, number: u32, why: Return, ctx: &mut Context<'_, N>) {
         let channel = self.channels.remove(&number).expect("a connection has its channel");
         self.turns.leave(number);
         for (copy, _) in channel.unacked.values() {
-            self.store.take_back(*copy, ctx);
+            self.store.take_back(*copy, why, ctx);
         }
         self.let_overflow(ctx);
         self.deliver(ctx);
@@ -551,7 +551,7 @@ impl Broker {
         let connection = *connection.expect("a channel has its connection").0;
         self.by_connection.remove(&connection);
         ctx.disconnect(connection.0);
-        self.close(number, ctx);
+        self.close(number, Return::Given, ctx);
     }
 
     /// Closes every channel with a delivery that has gone without an acknowledgement for too long
@@ -572,7 +572,7 @@ impl Broker {
             self.by_connection.remove(&connection);
             let epoch = self.channels[&number].epoch;
             ctx.send(connection.0, Frame { epoch, body: Body::ChannelClosed });
-            self.close(number, ctx);
+            self.close(number, Return::Lapsed, ctx);
         }
     }
 
@@ -610,6 +610,7 @@ impl Broker {
         }
         self.deliver(ctx);
         self.let_overflow(ctx);
+        ctx.reach("stored");
         if !confirms {
             self.gathered_more(ctx);
         } else if !is_durable {
@@ -717,7 +718,7 @@ impl Broker {
     ) {
         let Some((id, _)) = self.channel(number).unacked.remove(&tag) else { return };
         if requeue {
-            self.store.take_back(id, ctx);
+            self.store.take_back(id, Return::Given, ctx);
             self.let_overflow(ctx);
         } else if let Some(copy) = self.store.withdraw(id) {
             tell_death(&copy, Death::Rejected, true, self.params.dead_letter, ctx);
@@ -904,6 +905,9 @@ pub(super) struct PublisherRules {
     pub(super) backoff: Backoff,
     /// Its heartbeat; zero for none.
     pub(super) heartbeat: SimDuration,
+    /// Whether, without confirms, a connection that breaks right after a publish was written shows
+    /// as an error of that publish, which is then tried again.
+    pub(super) sees_error: bool,
 }
 
 /// Publishes messages and keeps those that were not confirmed, to send them again.
@@ -917,6 +921,8 @@ pub(super) struct Publisher {
     outstanding: BTreeMap<u64, Item>,
     /// Not sent yet, or to be sent again.
     queue: VecDeque<Item>,
+    /// What was written last without asking for a confirm, and when.
+    written: Option<(SimTime, Item)>,
     is_blocked: bool,
 }
 
@@ -929,6 +935,7 @@ impl Publisher {
             next_seq: 1,
             outstanding: BTreeMap::new(),
             queue: VecDeque::new(),
+            written: None,
             is_blocked: false,
         }
     }
@@ -1027,8 +1034,11 @@ impl Publisher {
             let is_kept = self.rules.confirms;
             if is_kept {
                 self.outstanding.insert(seq, item);
+            } else {
+                self.written = Some((ctx.now(), item));
             }
             ctx.indicate(Indication::Sent { serial: item.serial, is_kept });
+            ctx.reach("sent");
         }
     }
 
@@ -1036,6 +1046,12 @@ impl Publisher {
     /// again, before everything else, in its order.
     fn lost<N: Speaker>(&mut self, ctx: &mut Context<'_, N>) {
         for (_, item) in std::mem::take(&mut self.outstanding).into_iter().rev() {
+            self.queue.push_front(item);
+        }
+        if let Some((at, item)) = self.written.take()
+            && self.rules.sees_error
+            && ctx.now().since(at) <= WRITE_ERROR
+        {
             self.queue.push_front(item);
         }
         let is_over = self.rules.retries.is_some_and(|most| most < self.link.failure_count());
@@ -1066,6 +1082,10 @@ impl Publisher {
         }
     }
 }
+
+/// How long after a write a broken connection may still show as its error: what a round trip within
+/// a site takes, generously.
+const WRITE_ERROR: SimDuration = SimDuration::from_ms(10);
 
 /// After how long without anything to do changes are written that nobody waits for.
 const SYNC_INTERVAL: SimDuration = SimDuration::from_ms(200);

@@ -106,6 +106,7 @@ impl QueueProtocol for AmqpClassic {
                     retries: None,
                     backoff: Backoff::constant(params.reconnect),
                     heartbeat: params.queue.heartbeat,
+                    sees_error: false,
                 };
                 Role::Producer(rules, broker)
             }

@@ -34,6 +34,15 @@ pub(super) enum ReturnTo {
     Original,
 }
 
+/// Why a message comes back from a consumer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Return {
+    /// It was given back, or the connection is gone.
+    Given,
+    /// The consumer kept it for too long.
+    Lapsed,
+}
+
 /// When a message that a producer wants to be safe is safe enough to be confirmed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Durability {
@@ -224,14 +233,23 @@ impl Store {
     }
 
     /// It comes back from a consumer.
-    pub(super) fn take_back<N: Teller>(&mut self, id: CopyId, ctx: &mut Context<'_, N>) {
+    pub(super) fn take_back<N: Teller>(
+        &mut self,
+        id: CopyId,
+        why: Return,
+        ctx: &mut Context<'_, N>,
+    ) {
         let Some(mut copy) = self.withdraw(id) else { return };
         copy.is_redelivered = true;
         copy.return_count += 1;
         match self.return_to {
             ReturnTo::Original => self.insert(copy),
         }
-        ctx.indicate(Indication::Returned(copy.item.token()));
+        let token = copy.item.token();
+        ctx.indicate(match why {
+            Return::Given => Indication::Returned(token),
+            Return::Lapsed => Indication::Lapsed(token),
+        });
     }
 
     /// It leaves the queue without an acknowledgement, though it is with a consumer.

@@ -53,6 +53,9 @@ config! {
         pub publish_retry: PublishRetryParams = PublishRetryParams::default(),
         /// Whether late tasks that run when the connection is lost are cancelled.
         pub cancel_on_connection_loss: bool = false,
+        /// How long it takes until a worker that ends because the broker closed its channel is
+        /// started again; left out, nobody does.
+        pub respawn: Option<SimDuration> = None,
     }
 }
 
@@ -67,6 +70,21 @@ config! {
         pub interval_step: SimDuration = SimDuration::from_ms(200),
         /// The longest pause.
         pub interval_max: SimDuration = SimDuration::from_secs(1),
+        /// Whether, without confirms, a connection that breaks right after a publish was written
+        /// shows as an error of that publish, which is then tried again. Which it is depends on
+        /// whether the reset comes within the write or after it.
+        pub sees_error: bool = false,
+    }
+}
+
+impl PublishRetryParams {
+    pub(super) fn backoff(&self) -> Backoff {
+        Backoff {
+            first: SimDuration::ZERO,
+            start: self.interval_start,
+            step: self.interval_step,
+            max: self.interval_max,
+        }
     }
 }
 
@@ -96,7 +114,7 @@ impl CeleryParams {
 pub(super) enum Celery {
     Broker(Box<Broker>),
     /// An application that calls tasks.
-    Producer(Publisher),
+    Producer(Box<Publisher>),
     Worker(Box<RabbitWorker>),
     /// A server that has no part in the queue.
     Bystander,
@@ -116,6 +134,7 @@ pub(super) struct WorkerSetup {
     rules: WorkerRules,
     confirm_publish: bool,
     heartbeat: SimDuration,
+    respawn: Option<SimDuration>,
     work: Work,
     broker: NodeId,
 }
@@ -140,14 +159,10 @@ impl QueueProtocol for Celery {
                     confirms: params.confirm_publish,
                     persistent: true,
                     retries: Some(retry.max_retries),
-                    backoff: Backoff {
-                        first: SimDuration::ZERO,
-                        start: retry.interval_start,
-                        step: retry.interval_step,
-                        max: retry.interval_max,
-                    },
+                    backoff: retry.backoff(),
                     // Only workers ask for heartbeats (`app/base.py`, `connection_for_write`).
                     heartbeat: SimDuration::ZERO,
+                    sees_error: retry.sees_error,
                 };
                 Role::Producer(rules, broker)
             }
@@ -155,6 +170,7 @@ impl QueueProtocol for Celery {
                 rules: params.rules(),
                 confirm_publish: params.confirm_publish,
                 heartbeat: params.queue.heartbeat,
+                respawn: params.respawn,
                 work: scene.work.clone(),
                 broker,
             })),
@@ -175,7 +191,9 @@ impl Node for Celery {
             Role::Broker(version, queue) => {
                 Self::Broker(Box::new(Broker::boot(version, queue, disk)))
             }
-            Role::Producer(rules, broker) => Self::Producer(Publisher::new(*rules, *broker)),
+            Role::Producer(rules, broker) => {
+                Self::Producer(Box::new(Publisher::new(*rules, *broker)))
+            }
             Role::Worker(setup) => Self::Worker(Box::new(RabbitWorker::new(setup))),
             Role::Bystander => Self::Bystander,
         }
@@ -192,7 +210,10 @@ impl Node for Celery {
 }
 
 /// `apply_async` turns a countdown into an instant on the caller's clock.
-fn with_eta<N: Node<Request = Request>>(input: Input<N>, ctx: &Context<'_, N>) -> Input<N> {
+pub(super) fn with_eta<N: Node<Request = Request>>(
+    input: Input<N>,
+    ctx: &Context<'_, N>,
+) -> Input<N> {
     match input {
         Input::Request(Request::Publish(item)) if item.delay != SimDuration::ZERO => {
             let ns = i64::try_from(item.delay.as_ns()).unwrap_or(i64::MAX);
@@ -206,8 +227,7 @@ fn with_eta<N: Node<Request = Request>>(input: Input<N>, ctx: &Context<'_, N>) -
 /// A worker and its connection with RabbitMQ.
 #[derive(Clone, Debug)]
 pub(super) struct RabbitWorker {
-    confirm_publish: bool,
-    heartbeat: SimDuration,
+    setup: WorkerSetup,
     link: Link,
     heart: Heart,
     next_seq: u64,
@@ -224,17 +244,9 @@ impl From<EtaTimer> for Timer {
 
 impl RabbitWorker {
     fn new(setup: &WorkerSetup) -> Self {
-        // `ensure_connection` tries at once, then after 2, 4, 6, ... up to 30 s.
-        let backoff = Backoff {
-            first: SimDuration::ZERO,
-            start: SimDuration::from_secs(2),
-            step: SimDuration::from_secs(2),
-            max: SimDuration::from_secs(30),
-        };
         Self {
-            confirm_publish: setup.confirm_publish,
-            heartbeat: setup.heartbeat,
-            link: Link::new(setup.broker, backoff),
+            setup: setup.clone(),
+            link: Link::new(setup.broker, WORKER_BACKOFF),
             heart: Heart::default(),
             next_seq: 1,
             outgoing: VecDeque::new(),
@@ -246,8 +258,8 @@ impl RabbitWorker {
         match input {
             Input::Start => {
                 self.connect(ctx);
-                if self.heartbeat != SimDuration::ZERO {
-                    ctx.set_timer(self.heartbeat.scale(1, 2), Timer::Beat);
+                if self.setup.heartbeat != SimDuration::ZERO {
+                    ctx.set_timer(self.setup.heartbeat.scale(1, 2), Timer::Beat);
                 }
             }
             Input::Message { via, message, .. } => self.hear(via, message, ctx),
@@ -265,6 +277,7 @@ impl RabbitWorker {
                 self.lost(ctx);
             }
             Input::Timer(Timer::Beat) => self.beat(ctx),
+            Input::Timer(Timer::Respawn) => self.start_again(ctx),
             Input::Timer(_) => unreachable!("a worker sets no other timer"),
             Input::Request(Request::Answer { slot, is_known }) => {
                 self.worker.answered(slot, is_known, ctx);
@@ -287,7 +300,8 @@ impl RabbitWorker {
     }
 
     fn connect<N: Speaker>(&mut self, ctx: &mut Context<'_, N>) {
-        let body = Body::Open { confirms: self.confirm_publish, heartbeat: self.heartbeat };
+        let body =
+            Body::Open { confirms: self.setup.confirm_publish, heartbeat: self.setup.heartbeat };
         self.heart = Heart::default();
         self.link.open(ctx, |epoch| Frame { epoch, body });
     }
@@ -308,12 +322,28 @@ impl RabbitWorker {
                 let handle = Handle { epoch: frame.epoch, tag };
                 self.worker.receive(Delivery { item, handle, times }, ctx);
             }
-            Body::ChannelClosed => {
-                self.link.fail(ctx);
-                self.lost(ctx);
-            }
+            Body::ChannelClosed => self.give_up(ctx),
             _ => (),
         }
+    }
+
+    /// A channel that the broker closes is no connection that is lost: "Unrecoverable error:
+    /// PreconditionFailed(406, ...)", and the worker ends as on SIGTERM (`worker/worker.py`,
+    /// `WorkController.start`; celery/celery#6760).
+    fn give_up<N: Speaker>(&mut self, ctx: &mut Context<'_, N>) {
+        self.link.hang_up(ctx);
+        ctx.indicate(Indication::Cut);
+        self.worker.stop();
+        self.worker.end(ctx);
+        if let Some(respawn) = self.setup.respawn {
+            ctx.set_timer(respawn, Timer::Respawn);
+        }
+    }
+
+    /// Its supervisor starts another worker. What the former still works on goes on.
+    fn start_again<N: Speaker>(&mut self, ctx: &mut Context<'_, N>) {
+        self.worker.start_again();
+        self.connect(ctx);
     }
 
     fn opened<N: Speaker>(&mut self, epoch: u32, via: Connection, ctx: &mut Context<'_, N>) {
@@ -372,7 +402,7 @@ impl RabbitWorker {
     }
 
     fn beat<N: Speaker>(&mut self, ctx: &mut Context<'_, N>) {
-        ctx.set_timer(self.heartbeat.scale(1, 2), Timer::Beat);
+        ctx.set_timer(self.setup.heartbeat.scale(1, 2), Timer::Beat);
         if !self.link.is_open() {
             return;
         }
@@ -384,3 +414,12 @@ impl RabbitWorker {
         }
     }
 }
+
+/// How a worker connects again: `ensure_connection` tries at once, then after 2, 4, 6, ... up to
+/// 30 s.
+pub(super) const WORKER_BACKOFF: Backoff = Backoff {
+    first: SimDuration::ZERO,
+    start: SimDuration::from_secs(2),
+    step: SimDuration::from_secs(2),
+    max: SimDuration::from_secs(30),
+};

@@ -333,6 +333,11 @@ impl Worker {
         self.is_stopping = true;
     }
 
+    /// Another takes its place.
+    pub(super) fn start_again(&mut self) {
+        self.is_stopping = false;
+    }
+
     /// It ends: what it had received goes with it.
     pub(super) fn end<N>(&mut self, ctx: &mut Context<'_, N>)
     where

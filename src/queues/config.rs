@@ -121,6 +121,8 @@ config! {
         pub ttl: Option<Dist> = None,
         /// Messages that cannot be worked on.
         pub poison: Option<PoisonConfig> = None,
+        /// Messages that take another time than their task says.
+        pub long: Option<LongConfig> = None,
     }
     check Self::check;
 }
@@ -154,6 +156,16 @@ config! {
         pub numbers: Vec<u64>,
         /// What happens to whoever tries.
         pub effect: Poison = Poison::Fails,
+    }
+}
+
+config! {
+    /// Messages that take another time than their task says.
+    pub struct LongConfig {
+        /// Which: numbers in the order of sending, from 0.
+        pub numbers: Vec<u64>,
+        /// How long they take.
+        pub service: SimDuration,
     }
 }
 

@@ -10,7 +10,7 @@
 //! that is not stored, nothing acknowledged that was not delivered, and at any time
 //! `stored = ready + handed + settled + died + gone in a restart`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::kernel::time::{SimDuration, SimTime};
 use crate::model::cluster::Change;
@@ -83,6 +83,7 @@ pub struct Heard {
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Life {
     intended: SimTime,
+    producer: u32,
     key: u64,
     size_bytes: u32,
     priority: u8,
@@ -106,6 +107,12 @@ struct Life {
     is_given_up: bool,
     has_failed: bool,
     is_parked: bool,
+    /// Whether a consumer has kept it too long.
+    has_lapsed: bool,
+    /// Deliveries beyond the first, or flagged as such.
+    repeats: u32,
+    /// How often its caller wanted it to be sent.
+    asked: u32,
     death: Option<(Death, bool)>,
     last: (SimTime, &'static str),
 }
@@ -117,6 +124,10 @@ pub(super) struct ConsumerLog {
     holding: BTreeMap<(Serial, u32), Hold>,
     latest: Option<Serial>,
     previous: Option<Serial>,
+    /// The latest that it has received of each producer and key.
+    latest_of_line: BTreeMap<(u32, u64), Serial>,
+    /// What it has received of late, for counting what overtook a late one.
+    recent: VecDeque<Serial>,
     pub(super) useful: SimDuration,
     pub(super) wasted: SimDuration,
     pub(super) completed: u64,
@@ -253,6 +264,13 @@ pub struct Verdict {
     pub failed: u64,
     /// Deliveries that came after a later message's, as each consumer saw them.
     pub late_deliveries: u64,
+    /// Of all deliveries, those of a message without an effect that came to a consumer after a later
+    /// message of the same producer and key, unless a lease had to run out first: that is a delay.
+    pub reordered: u64,
+    /// Deliveries beyond the first, or flagged as such, of messages that took effect.
+    pub repeated_deliveries: u64,
+    /// Effects beyond as many as the callers asked for.
+    pub unasked_effects: u64,
     /// Steps that no queue takes.
     pub broken: u64,
 }
@@ -314,16 +332,24 @@ impl Judge {
         self.window.0 <= at && at < self.window.1
     }
 
-    /// `item` was meant to be sent at `intended`.
-    pub fn offer(&mut self, item: &Item, intended: SimTime) {
+    /// `item` was meant to be sent at `intended`, by the producer of that place.
+    pub fn offer(&mut self, item: &Item, producer: u32, intended: SimTime) {
         self.tally.offered += 1;
         if self.is_within(intended) {
             self.tally.within.offered += 1;
             self.tally.work.add(item.service.as_secs_f64());
         }
-        let life = Life::new(intended, item.key, item.size_bytes, item.priority);
+        let life =
+            Life { producer, ..Life::new(intended, item.key, item.size_bytes, item.priority) };
         let before = self.lives.insert(item.serial, life);
         assert!(before.is_none(), "{:?} was meant to be sent before", item.serial);
+    }
+
+    /// The caller of `serial` wants it to be sent once more.
+    pub fn asked_again(&mut self, serial: Serial) {
+        if let Some(life) = self.lives.get_mut(&serial) {
+            life.asked += 1;
+        }
     }
 
     /// The caller of `serial` waits no longer.
@@ -416,12 +442,18 @@ impl Judge {
             Indication::Handed { token, to, is_redelivered, is_settled } => {
                 self.handed(token, to, is_redelivered, is_settled, now);
             }
-            Indication::Returned(token) => {
-                if self.leave_consumer(token, now) {
-                    self.life(token.serial, now).ready += 1;
-                    self.depth.ready.add(1, now);
-                }
-                self.life(token.serial, now).last = (now, "given back to the broker");
+            Indication::HandedByCopy { token, to } => {
+                self.with_consumer(token.serial, to, true, now);
+            }
+            Indication::Recorded(token) => {
+                self.life(token.serial, now).handed += 1;
+                self.depth.handed.add(1, now);
+                self.depth.grow(token, now);
+            }
+            Indication::Returned(token) => self.returned(token, "given back to the broker", now),
+            Indication::Lapsed(token) => {
+                self.returned(token, "taken back from a consumer that kept it too long", now);
+                self.life(token.serial, now).has_lapsed = true;
             }
             Indication::Settled(token) => {
                 if self.leave_consumer(token, now) {
@@ -517,6 +549,14 @@ impl Judge {
         self.conclude(serial);
     }
 
+    fn returned(&mut self, token: Token, how: &'static str, now: SimTime) {
+        if self.leave_consumer(token, now) {
+            self.life(token.serial, now).ready += 1;
+            self.depth.ready.add(1, now);
+        }
+        self.life(token.serial, now).last = (now, how);
+    }
+
     fn stored(&mut self, token: Token, now: SimTime) {
         self.tally.stored += 1;
         self.tally.within.stored += u64::from(self.is_within(now));
@@ -548,6 +588,11 @@ impl Judge {
             self.life(serial, now).handed += 1;
             self.depth.handed.add(1, now);
         }
+        self.with_consumer(serial, to, is_redelivered, now);
+    }
+
+    /// A copy is on its way to a consumer.
+    fn with_consumer(&mut self, serial: Serial, to: NodeId, is_redelivered: bool, now: SimTime) {
         self.tally.handed += 1;
         self.tally.within.handed += u64::from(self.is_within(now));
         let life = self.life(serial, now);
@@ -555,6 +600,7 @@ impl Judge {
         life.deliveries += 1;
         life.held += 1;
         life.last = (now, "sent to a consumer");
+        life.repeats += u32::from(is_again);
         self.tally.redelivered += u64::from(is_again);
         if let Some(place) = self.consumer_of[to.index()] {
             self.consumers[place].hold(serial);
@@ -569,6 +615,11 @@ impl Judge {
         life.last = (now, "received by a consumer");
         let is_new_here = life.receivers & bit == 0;
         life.receivers |= bit;
+        let line = (life.producer, life.key);
+        let is_open = life.effects == 0 && !life.has_lapsed;
+        let latest = self.consumers[place].latest_of_line.entry(line).or_insert(serial);
+        self.verdict.reordered += u64::from(is_open && serial < *latest);
+        *latest = serial.max(*latest);
         if is_new_here {
             self.order.note(&mut self.consumers[place], serial);
         }
@@ -649,6 +700,9 @@ impl Judge {
             return;
         }
         self.tally.duplicate_effects += 1;
+        let life = self.life(serial, now);
+        let is_unasked = life.asked <= life.effects;
+        self.verdict.unasked_effects += u64::from(is_unasked);
         let first = self.lives.get(&serial).and_then(|life| life.done);
         let first = first.map_or(String::new(), |at| format!("; first at {}", ms(at)));
         let name = self.consumer_name(node);
@@ -793,6 +847,7 @@ impl Judge {
     fn classify(&mut self, serial: Serial, life: &Life, now: SimTime) {
         let verdict = &mut self.verdict;
         if 0 < life.effects {
+            verdict.repeated_deliveries += u64::from(life.repeats);
             verdict.recovered += u64::from(life.is_kept || life.is_given_up || life.is_refused);
         } else if life.is_parked && life.handed + life.held == 0 {
             verdict.parked += 1;
@@ -824,6 +879,7 @@ impl Life {
     fn new(intended: SimTime, key: u64, size_bytes: u32, priority: u8) -> Self {
         Self {
             intended,
+            producer: 0,
             key,
             size_bytes,
             priority,
@@ -844,6 +900,9 @@ impl Life {
             is_given_up: false,
             has_failed: false,
             is_parked: false,
+            has_lapsed: false,
+            repeats: 0,
+            asked: 1,
             death: None,
             last: (intended, "meant to be sent"),
         }
@@ -885,6 +944,8 @@ impl ConsumerLog {
             holding: BTreeMap::new(),
             latest: None,
             previous: None,
+            latest_of_line: BTreeMap::new(),
+            recent: VecDeque::new(),
             useful: SimDuration::ZERO,
             wasted: SimDuration::ZERO,
             completed: 0,
@@ -1047,7 +1108,15 @@ impl OrderLog {
     fn note(&mut self, log: &mut ConsumerLog, serial: Serial) {
         self.count += 1;
         let latest = log.latest.unwrap_or(serial);
-        let distance = latest.0.saturating_sub(serial.0);
+        let distance = if serial < latest {
+            log.recent.iter().filter(|&&other| serial < other).count() as u64
+        } else {
+            0
+        };
+        if log.recent.len() == RECENT_MAX {
+            log.recent.pop_front();
+        }
+        log.recent.push_back(serial);
         self.late_count += u64::from(0 < distance);
         self.distance_max = self.distance_max.max(distance);
         self.distance_sum += distance;
@@ -1126,6 +1195,9 @@ const STAYS: SimDuration = SimDuration::from_secs(1);
 
 /// More messages than this in a queue count as this many where the time of each count is kept.
 const OCCUPANCY_MAX: usize = 1024;
+
+/// How many of the latest deliveries to a consumer are counted among those that overtook a late one.
+const RECENT_MAX: usize = 1024;
 
 /// Sentences about what went wrong, at most.
 const FINDINGS_MAX: usize = 12;

@@ -69,6 +69,14 @@ impl Link {
         self.broker
     }
 
+    /// The next try goes to another broker.
+    pub(super) fn redirect(&mut self, broker: NodeId) {
+        if broker != self.broker {
+            self.broker = broker;
+            self.latest = None;
+        }
+    }
+
     pub(super) const fn epoch(&self) -> u32 {
         self.epoch
     }
@@ -139,6 +147,12 @@ impl Link {
         if matches!(self.state, State::Opening(_)) {
             self.failure_count += 1;
         }
+        self.stop_timer(ctx);
+        self.state = State::Down;
+    }
+
+    /// The broker answers, and sends this side elsewhere: that is no failure.
+    pub(super) fn turn_away<N: Node>(&mut self, ctx: &mut Context<'_, N>) {
         self.stop_timer(ctx);
         self.state = State::Down;
     }

@@ -420,7 +420,7 @@ metrics! {
     LATE_DELIVERIES = "late_deliveries", "late deliveries", Share, Lower:
         "The share of deliveries, as each consumer saw them and without repeated ones, that came after the delivery of a later message.";
     REORDER_MAX = "reorder_max", "reorder distance, maximum", Count, Lower:
-        "The largest reorder distance of a delivery: by how much its number is below the largest one that the consumer had seen; 0 where it is not below.";
+        "The largest reorder distance of a delivery: how many later messages the consumer had received before it, among its latest 1024 deliveries; repeated ones do not count. As each consumer sees it: what one consumer works off while another has the message does not count.";
     REORDER_MEAN = "reorder_mean", "reorder distance, mean", Ratio, Lower:
         "The mean reorder distance of all deliveries.";
     INVERSIONS = "inversions", "inversions", Count, Lower:

@@ -16,12 +16,19 @@ mod amqp;
 mod amqp_classic;
 mod broker;
 mod celery;
+mod celery_redis;
 mod celery_worker;
 mod config;
 mod gauge;
 mod judge;
 mod link;
+pub mod matrix;
 pub mod measure;
+mod redis;
+mod redis_client;
+mod redis_list;
+mod redis_streams;
+mod sqs;
 mod testbed;
 #[cfg(test)]
 mod tests;
@@ -38,8 +45,8 @@ use crate::model::clock::WallTime;
 use crate::model::node::{Node, NodeId};
 
 pub use config::{
-    Answer, ConsumersConfig, MessagesConfig, Poison, PoisonConfig, PriorityConfig, ProducersConfig,
-    QueuesConfig, Sizes, TaskConfig,
+    Answer, ConsumersConfig, LongConfig, MessagesConfig, Poison, PoisonConfig, PriorityConfig,
+    ProducersConfig, QueuesConfig, Sizes, TaskConfig,
 };
 pub use gauge::Moments;
 pub use judge::{Habits, Heard, Judge, Verdict, Watch};
@@ -50,8 +57,14 @@ pub use testbed::{
 pub use work::Work;
 
 /// Every queue of this crate.
-pub const CATALOGUE: &[Entry] =
-    &[Entry::of::<amqp_classic::AmqpClassic>(), Entry::of::<celery::Celery>()];
+pub const CATALOGUE: &[Entry] = &[
+    Entry::of::<amqp_classic::AmqpClassic>(),
+    Entry::of::<celery::Celery>(),
+    Entry::of::<redis_list::RedisList>(),
+    Entry::of::<celery_redis::CeleryRedis>(),
+    Entry::of::<redis_streams::RedisStreams>(),
+    Entry::of::<sqs::Sqs>(),
+];
 
 /// Names a message from its first send to its last effect, whatever copies of it there are. Rises
 /// with the instant at which the message was meant to be sent.
@@ -167,8 +180,20 @@ pub enum Indication {
         /// Whether the broker holds it for acknowledged by that.
         is_settled: bool,
     },
+    /// A broker keeps a note of a copy that it holds for gone, and could bring it back.
+    Recorded(Token),
+    /// A server that keeps copies for another, and may not know better, has sent one to a consumer.
+    HandedByCopy {
+        /// Which.
+        token: Token,
+        /// To whom.
+        to: NodeId,
+    },
     /// A copy that was with a consumer is ready again.
     Returned(Token),
+    /// A copy that was with a consumer is ready again, because the time is over for which it might
+    /// keep it.
+    Lapsed(Token),
     /// A copy that was with a consumer is acknowledged and gone.
     Settled(Token),
     /// A copy is gone, though nobody acknowledged it.

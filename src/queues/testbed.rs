@@ -23,7 +23,7 @@ use crate::model::popularity::KeyPicker;
 use crate::model::surroundings::Surroundings;
 use crate::record::Record;
 
-use super::config::{Again, Answer, Poison, QueuesConfig, Sizes};
+use super::config::{Again, Answer, LongConfig, Poison, QueuesConfig, Sizes};
 use super::gauge::Steps;
 use super::judge::{Habits, Judge, Verdict, Watch};
 use super::work::Work;
@@ -346,7 +346,7 @@ impl<'a> Testbed<'a> {
         if let Rhythm::Open { service: Some(recorded), .. } = sender.rhythm {
             item.service = recorded;
         }
-        self.judge.offer(&item, driver.now());
+        self.judge.offer(&item, source, driver.now());
         if self.callers_wait() {
             self.waiting.insert(serial, Wait { item, source, attempt: 0 });
         }
@@ -417,6 +417,7 @@ impl<P: QueueProtocol> Workload<P> for Testbed<'_> {
             }
             Event::Again(serial) => {
                 if let Some(&Wait { item, source, attempt }) = self.waiting.get(&serial) {
+                    self.judge.asked_again(serial);
                     self.send(item, source, attempt, driver);
                 }
             }
@@ -488,6 +489,7 @@ struct Maker {
     ttl: Option<Sampler>,
     poison: Vec<u64>,
     poison_nature: Nature,
+    long: Option<LongConfig>,
     streams: Streams,
 }
 
@@ -528,6 +530,7 @@ impl Maker {
                 Some(Poison::Kills) => Nature::Kills,
                 Some(Poison::Fails) | None => Nature::Fails,
             },
+            long: messages.long.clone(),
             streams: Streams {
                 task: seed.stream("message task", name),
                 service: seed.stream("message service", name),
@@ -557,11 +560,13 @@ impl Maker {
             let delay = delay.draw(&mut streams.delay);
             if streams.delay.chance(*chance) { delay } else { SimDuration::ZERO }
         });
+        let drawn = self.tasks[task].1.draw(&mut streams.service);
+        let long = self.long.as_ref().filter(|long| long.numbers.contains(&serial.0));
         Item {
             serial,
             key: self.keys.draw(&mut streams.key),
             size_bytes: self.sizes.draw(&mut streams.size),
-            service: self.tasks[task].1.draw(&mut streams.service),
+            service: long.map_or(drawn, |long| long.service),
             task: task as u16,
             nature: if self.poison.contains(&serial.0) {
                 self.poison_nature

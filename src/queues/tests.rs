@@ -94,7 +94,7 @@ fn what_a_dead_consumer_had_goes_back_to_where_it_was() {
     );
     assert_eq!(received(&outcome, 2), "0 1 2 3");
     assert_eq!(received(&outcome, 3), "4 5 6 7 0R 1R 2R 3R 8 9");
-    assert_eq!(outcome.judge.order.distance_max, 7);
+    assert_eq!(outcome.judge.order.distance_max, 4);
     assert_eq!(outcome.verdict.done, 10);
 }
 

@@ -9,6 +9,7 @@
 #![expect(clippy::print_stdout, reason = "its report is what this target is for")]
 
 mod locks;
+mod queues;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -57,9 +58,14 @@ fn main() -> ExitCode {
         let text = fs::read_to_string(file).unwrap_or_default();
         locks::replay(&text, &wanted, &mut score);
     }
+    let queue_files = find(&folder, "queues-acceptance");
+    for file in &queue_files {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        queues::replay(&text, &wanted, &mut score);
+    }
     let Score { agreeing, contested, disagreeing, skipped, .. } = score;
     let mut failed = disagreeing;
-    if files.is_empty() || agreeing + contested + disagreeing == 0 {
+    if files.is_empty() || queue_files.is_empty() || agreeing + contested + disagreeing == 0 {
         println!("no row of a matrix was found in {}", folder.display());
         failed += 1;
     }

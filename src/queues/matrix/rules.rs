@@ -1,0 +1,228 @@
+//! Schedules whose outcome is known to the message: counts and orders of delivery that were observed
+//! on the products.
+
+use std::collections::BTreeMap;
+
+use crate::config::Problem;
+
+use super::{Indication, Outcome, play};
+
+/// What one schedule must bring.
+#[derive(Debug)]
+pub struct Rule {
+    /// The rule that it is an instance of: `r3`.
+    pub id: &'static str,
+    /// What is shown.
+    pub what: &'static str,
+    /// What it must be.
+    pub expected: &'static str,
+    scenario: &'static str,
+    show: fn(&Outcome) -> String,
+}
+
+impl Rule {
+    /// Plays the schedule and shows what came of it.
+    ///
+    /// # Errors
+    /// With what is wrong with its scenario: a mistake of ours.
+    pub fn compute(&self) -> Result<String, Vec<Problem>> {
+        Ok((self.show)(&play(self.scenario)?))
+    }
+}
+
+/// What each consumer received, in its order: `4 5 6 7 0R 1R`.
+fn received(outcome: &Outcome) -> BTreeMap<u32, String> {
+    let mut by_node: BTreeMap<u32, String> = BTreeMap::new();
+    for heard in outcome.judge.history() {
+        if let Indication::Received { serial, is_redelivered } = heard.told {
+            let line = by_node.entry(heard.node.0).or_default();
+            let (gap, flag) =
+                (if line.is_empty() { "" } else { " " }, if is_redelivered { "R" } else { "" });
+            line.push_str(&format!("{gap}{}{flag}", serial.0));
+        }
+    }
+    by_node
+}
+
+/// What the last consumer received.
+fn last_received(outcome: &Outcome) -> String {
+    received(outcome).into_values().next_back().unwrap_or_default()
+}
+
+/// `lost 1, redelivered 0, repeated effects 0`.
+fn counts(outcome: &Outcome) -> String {
+    let verdict = &outcome.verdict;
+    format!(
+        "lost {}, redelivered {}, repeated effects {}",
+        verdict.lost(),
+        verdict.duplicate_deliveries,
+        verdict.duplicate_effects
+    )
+}
+
+fn reorder_distance(outcome: &Outcome) -> String {
+    outcome.judge.order.distance_max.to_string()
+}
+
+/// What took effect, in order.
+fn effects(outcome: &Outcome) -> String {
+    let done = outcome.judge.history().iter().filter_map(|heard| match heard.told {
+        Indication::Done(serial) => Some(serial.0.to_string()),
+        _ => None,
+    });
+    done.collect::<Vec<_>>().join(" ")
+}
+
+/// How many were refused, and what took effect.
+fn refused_and_effects(outcome: &Outcome) -> String {
+    format!("refused {}; {}", outcome.verdict.refused, effects(outcome))
+}
+
+/// The deliveries of message 0.
+fn deliveries_of_first(outcome: &Outcome) -> String {
+    let count =
+        outcome.judge.history().iter().filter(
+            |heard| matches!(heard.told, Indication::Received { serial, .. } if serial.0 == 0),
+        );
+    count.count().to_string()
+}
+
+const DEAD_CONSUMER: &str = r#"
+[network]
+delay = "1ms"
+[experiment.queues]
+variants = [{ amqp_classic = { prefetch = 4 } }]
+producers = { load = { open = { constant = "1000/s" } } }
+consumers = { count = 2 }
+messages = { tasks = [{ name = "task", service = "1s" }] }
+horizon = "10ms"
+drain = "30s"
+[[fault]]
+at = "0s"
+for = "100ms"
+pause = { target = "consumer-2" }
+[[fault]]
+at = "200ms"
+crash_process = { target = "consumer-1" }
+"#;
+
+/// Forty tasks of 0.2 s for two workers, of which the first is struck at 0.1 s.
+macro_rules! forty {
+    ($variant:literal, $action:literal) => {
+        concat!(
+            "[network]\ndelay = \"1ms\"\n[experiment.queues]\nvariants = [",
+            $variant,
+            "]\nproducers = { load = { open = { constant = \"10000/s\" } } }\n",
+            "consumers = { count = 2 }\n",
+            "messages = { tasks = [{ name = \"task\", service = \"200ms\" }] }\n",
+            "horizon = \"4ms\"\ndrain = \"60s\"\n[[fault]]\nat = \"100ms\"\n",
+            $action,
+            " = { target = \"consumer-1\" }\n"
+        )
+    };
+}
+
+/// Six messages for a queue of three, whose consumer comes later.
+macro_rules! six_for_three {
+    ($variant:literal) => {
+        concat!(
+            "[network]\ndelay = \"1ms\"\n[experiment.queues]\nvariants = [",
+            $variant,
+            "]\nproducers = { load = { open = { constant = \"1000/s\" } } }\n",
+            "consumers = { count = 1 }\n",
+            "messages = { tasks = [{ name = \"task\", service = \"10ms\" }] }\n",
+            "horizon = \"6ms\"\ndrain = \"60s\"\n[[fault]]\nat = \"0s\"\nfor = \"100ms\"\n",
+            "pause = { target = \"consumer\" }\n"
+        )
+    };
+}
+
+/// All of them.
+pub const RULES: &[Rule] = &[
+    Rule {
+        id: "r3",
+        what: "what the other consumer receives",
+        expected: "4 5 6 7 0R 1R 2R 3R 8 9",
+        scenario: DEAD_CONSUMER,
+        show: last_received,
+    },
+    Rule {
+        id: "r3",
+        what: "reorder distance",
+        expected: "4",
+        scenario: DEAD_CONSUMER,
+        show: reorder_distance,
+    },
+    Rule {
+        id: "r5",
+        what: "a killed child, early acknowledgement",
+        expected: "lost 1, redelivered 0, repeated effects 0",
+        scenario: forty!("\"celery\"", "kill_child"),
+        show: counts,
+    },
+    Rule {
+        id: "r5",
+        what: "a killed worker with its child, early acknowledgement",
+        expected: "lost 1, redelivered 4, repeated effects 0",
+        scenario: forty!("\"celery\"", "crash_process"),
+        show: counts,
+    },
+    Rule {
+        id: "r6",
+        what: "a warm shutdown",
+        expected: "lost 0, redelivered 4, repeated effects 0",
+        scenario: forty!("\"celery\"", "terminate"),
+        show: counts,
+    },
+    Rule {
+        id: "r7",
+        what: "a killed child, acks_late and reject_on_worker_lost",
+        expected: "lost 0, redelivered 1, repeated effects 0",
+        scenario: forty!(
+            "{ celery = { acks_late = true, reject_on_worker_lost = true } }",
+            "kill_child"
+        ),
+        show: counts,
+    },
+    Rule {
+        id: "r8",
+        what: "a killed child, acks_late only",
+        expected: "lost 1, redelivered 0, repeated effects 0",
+        scenario: forty!("{ celery = { acks_late = true } }", "kill_child"),
+        show: counts,
+    },
+    Rule {
+        id: "r60",
+        what: "a queue of three, drop-head",
+        expected: "refused 0; 3 4 5",
+        scenario: six_for_three!("{ amqp_classic = { prefetch = 1, queue = { max_length = 3 } } }"),
+        show: refused_and_effects,
+    },
+    Rule {
+        id: "r60",
+        what: "a queue of three, reject-publish",
+        expected: "refused 3; 0 1 2",
+        scenario: six_for_three!(
+            "{ amqp_classic = { prefetch = 1, queue = { max_length = 3, \
+             overflow = \"reject_publish\" } } }"
+        ),
+        show: refused_and_effects,
+    },
+    Rule {
+        id: "r61",
+        what: "deliveries of poison in 2.4 s, of 0.2 s each",
+        expected: "12",
+        scenario: r#"
+[network]
+delay = "0s"
+[experiment.queues]
+variants = [{ amqp_classic = { prefetch = 1 } }]
+producers = { load = { open = { constant = "1000/s" } } }
+consumers = { count = 1 }
+messages = { tasks = [{ name = "task", service = "200ms" }], poison = { numbers = [0] } }
+horizon = "1ms"
+drain = "2390ms"
+"#,
+        show: deliveries_of_first,
+    },
+];

@@ -1,0 +1,166 @@
+//! The rows of the matrix: which variant with which parameters each id stands for.
+
+use super::Condition;
+use super::faults::{Actors, Killed};
+
+/// A queue of the matrix.
+#[derive(Debug)]
+pub struct Variant {
+    /// Its id: `V3`.
+    pub id: &'static str,
+    /// What tables call it.
+    pub title: &'static str,
+    /// The variant of the catalogue.
+    pub name: &'static str,
+    /// Its parameters.
+    params: &'static str,
+    /// How many brokers it has.
+    pub(super) brokers: u32,
+    /// How many keys its messages have: more than one where order holds within a key only.
+    pub(super) keys: u32,
+    /// Which broker leads at the start, from 1.
+    leader: u32,
+    /// Whether brokers are somebody else's business, and never lose what they have taken.
+    pub(super) is_managed: bool,
+    /// Whether a producer does anything about a publish of which it does not know what became.
+    pub(super) retries: bool,
+    killed: Killed,
+    before_ack: (&'static str, u32),
+    silence_s: f64,
+    patience_s: f64,
+    poison: &'static str,
+}
+
+impl Variant {
+    /// The variant and its parameters, as a scenario has them.
+    pub(super) fn choice(&self, condition: Option<&Condition>) -> String {
+        let more = condition.map_or("", |condition| condition.params);
+        let is_instead = condition.is_some_and(|condition| condition.is_instead);
+        let params = if is_instead { "" } else { self.params };
+        let comma = if params.is_empty() || more.is_empty() { "" } else { ", " };
+        format!("{{ {} = {{ {params}{comma}{more} }} }}", self.name)
+    }
+
+    pub(super) fn actors(&self, condition: Option<&Condition>) -> Actors {
+        Actors {
+            brokers: self.brokers,
+            leader: self.leader,
+            killed: condition.and_then(|condition| condition.killed).unwrap_or(self.killed),
+            before_ack: self.before_ack,
+            silence_s: self.silence_s,
+            patience_s: self.patience_s,
+            poison: condition.and_then(|condition| condition.poison).unwrap_or(self.poison),
+        }
+    }
+}
+
+/// What most of them have in common.
+const PLAIN: Variant = Variant {
+    id: "",
+    title: "",
+    name: "",
+    params: "",
+    brokers: 1,
+    keys: 1,
+    leader: 1,
+    is_managed: false,
+    retries: true,
+    killed: Killed::Process,
+    before_ack: ("done", 2),
+    // Three heartbeats of 60 s.
+    silence_s: 180.0,
+    // `consumer_timeout`.
+    patience_s: 1800.0,
+    poison: "fails",
+};
+
+/// All rows, in the order of the table.
+pub const VARIANTS: &[Variant] = &[
+    Variant {
+        id: "V1",
+        title: "AMQP classic, auto-ack",
+        name: "amqp_classic",
+        params: "auto_ack = true, confirms = false, persistent = false",
+        retries: false,
+        // Nothing is ever with a consumer, as the broker sees it.
+        silence_s: 20.0,
+        patience_s: 60.0,
+        ..PLAIN
+    },
+    Variant {
+        id: "V2",
+        title: "AMQP classic durable, persistent, confirms, manual ack",
+        name: "amqp_classic",
+        params: "prefetch = 4",
+        ..PLAIN
+    },
+    Variant {
+        id: "V3",
+        title: "Celery/RMQ default (early ack, no confirms)",
+        name: "celery",
+        killed: Killed::Child,
+        // A task that runs is with nobody, as the broker sees it.
+        silence_s: 20.0,
+        patience_s: 60.0,
+        ..PLAIN
+    },
+    Variant {
+        id: "V4",
+        title: "Celery/RMQ acks_late, reject_on_worker_lost, confirm_publish",
+        name: "celery",
+        params: "acks_late = true, reject_on_worker_lost = true, confirm_publish = true",
+        killed: Killed::Child,
+        ..PLAIN
+    },
+    Variant {
+        id: "V4d",
+        title: "Celery/RMQ acks_late only",
+        name: "celery",
+        params: "acks_late = true",
+        killed: Killed::Child,
+        poison: "kills",
+        ..PLAIN
+    },
+    Variant {
+        id: "V5",
+        title: "Celery/Redis acks_late, visibility timeout",
+        name: "celery_redis",
+        // Replicas and clients that notice a dead primary within seconds.
+        params: "acks_late = true",
+        brokers: 3,
+        silence_s: 3600.0,
+        patience_s: 3600.0,
+        ..PLAIN
+    },
+    Variant {
+        id: "V6",
+        title: "SQS standard",
+        name: "sqs",
+        brokers: 3,
+        is_managed: true,
+        silence_s: 30.0,
+        patience_s: 30.0,
+        ..PLAIN
+    },
+    Variant {
+        id: "V7",
+        title: "SQS FIFO",
+        name: "sqs",
+        params: "fifo = true",
+        keys: 8,
+        is_managed: true,
+        silence_s: 30.0,
+        patience_s: 30.0,
+        ..PLAIN
+    },
+    Variant {
+        id: "V10",
+        title: "Redis Streams group",
+        name: "redis_streams",
+        params: "count = 1, min_idle = \"300s\"",
+        brokers: 3,
+        silence_s: 300.0,
+        patience_s: 300.0,
+        ..PLAIN
+    },
+];
