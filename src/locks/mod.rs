@@ -271,7 +271,8 @@ pub enum Fact {
         by: NodeId,
         /// The fencing token of the grant, where there is one.
         token: Option<Token>,
-        /// After how long it ends by itself, where it does.
+        /// After how long it ends by itself, where it does; [`SimDuration::MAX`] where it ends
+        /// with a session.
         expires: Option<SimDuration>,
         /// On what authority.
         on: Authority,

@@ -277,14 +277,16 @@ impl<'a> Story<'a> {
                     let renews = books.insert(place, *by) == Some(*by);
                     let whose = self.name(*by);
                     let token = token.map_or(String::new(), |token| format!(", token {}", token.0));
+                    // That of a session ends when the session does, and nobody knows when.
+                    let expires = expires.filter(|expires| *expires < SimDuration::MAX);
                     let text = match (renews, expires) {
                         (true, Some(expires)) => {
-                            format!("{name} prolongs {whose}'s lease to {}", ms(*at + *expires))
+                            format!("{name} prolongs {whose}'s lease to {}", ms(*at + expires))
                         }
                         (true, None) => format!("{name} confirms {whose}"),
                         (false, Some(expires)) => format!(
                             "{name} gives the lock to {whose} until {}{token}",
-                            ms(*at + *expires)
+                            ms(*at + expires)
                         ),
                         (false, None) => format!("{name} gives the lock to {whose}{token}"),
                     };
