@@ -114,6 +114,7 @@ fn the_help_of_every_verb_is_as_it_was_reviewed() {
         "compare",
         "check",
         "baseline",
+        "report",
         "plan",
         "matrix",
         "place",
@@ -188,6 +189,67 @@ fn a_scenario_in_a_folder_of_scenarios_has_its_results_in_such_a_folder() {
     let files = place.files("results");
     assert!(files.contains_key("rings/join/manifest.json"));
     assert!(files.contains_key("rings/manifest.json"));
+}
+
+#[test]
+fn a_report_is_drawn_again_to_the_same_bytes_without_running() {
+    let place = Place::with_scenario(SMALL);
+    for (verb, folder) in [("run", "a"), ("compare", "b"), ("check", "c")] {
+        let mut args = vec![verb, "scenarios/small.toml", "--out", folder];
+        if verb == "compare" {
+            args.extend(["--reference", "ring{virtual_nodes=20}, nodes=8", "--param", "nodes=8,9"]);
+        }
+        let ran = place.run(&args);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let files = place.files(folder);
+        // Whatever happened to the pictures, and to the scenario.
+        std::fs::remove_dir_all(place.path(&format!("{folder}/charts"))).unwrap();
+        place.write(&format!("{folder}/report.html"), b"scribbled over");
+        let drawn = place.run(&["report", folder]);
+        assert_eq!((drawn.code, drawn.err.as_str()), (0, ""), "{}", drawn.out);
+        assert_eq!(place.files(folder), files, "{verb}");
+        assert_eq!(place.run(&["report", folder, "--out", "elsewhere"]).code, 0);
+        assert_eq!(place.files("elsewhere"), files);
+    }
+    let records = place.read("a/records.jsonl");
+    place.write("a/records.jsonl", records.replace("\"seed\":1", "\"seed\":9").as_bytes());
+    for (folder, told) in [
+        ("a", "a/records.jsonl is not what the manifest says it is"),
+        ("scenarios", "scenarios is no whole result of stormglass: it has no manifest.json"),
+        ("nowhere", "is no whole result"),
+    ] {
+        let ran = place.run(&["report", folder]);
+        assert_eq!(ran.code, 2, "{}", ran.err);
+        assert!(ran.err.contains(told), "{}", ran.err);
+    }
+}
+
+#[test]
+fn two_results_are_compared_seed_by_seed() {
+    let place = Place::with_scenario(&altered("20 } }", "20 }, as = \"ours\" }"));
+    let claimless =
+        place.read("scenarios/small.toml").split("[[check]]").next().unwrap().to_owned();
+    place.write("scenarios/small.toml", claimless.as_bytes());
+    let small = "scenarios/small.toml";
+    assert_eq!(place.run(&["run", small, "--out", "before"]).code, 0);
+    place.write(small, claimless.replace("= 20", "= 80").as_bytes());
+    assert_eq!(place.run(&["run", small, "--out", "after"]).code, 0);
+    let ran = place.run(&["compare", "before", "after"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    let told = ran.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(told.contains("3 seeds), the same"), "{told}");
+    assert!(told.contains("ours, table: after is 4.0"), "{told}");
+    assert!(told.contains("3 seeds), worse than before"), "{told}");
+    let same = place.run(&["compare", "before", "before"]);
+    assert!(same.out.contains("no difference seen"), "{}", same.out);
+    for (args, told) in [
+        (&["compare", "before"][..], "give two results"),
+        (&["compare", "before", "scenarios"], "is no whole result"),
+    ] {
+        let ran = place.run(args);
+        assert_eq!(ran.code, 2);
+        assert!(ran.err.contains(told), "{}", ran.err);
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
-//! `compare`: variants and points of one scenario side by side, under the same seeds.
+//! `compare`: variants and points of one scenario side by side, or two results of it, under the
+//! same seeds.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
@@ -9,18 +10,25 @@ use serde_json::json;
 use crate::config::{nearest, printable};
 use crate::experiments::{WINGS, Wing};
 use crate::record::summary;
-use crate::report::{self, Block, Section};
+use crate::report::{self, Block, BottomLine, Section, Tone, compose};
 use crate::scenario::{Cell, Scenario};
 
 use super::console::Console;
 use super::exports::ExportArgs;
-use super::study::{ConductArgs, Study};
-use super::{Exit, Failure, Format, ScenarioArgs};
+use super::report::Stored;
+use super::study::{self, ConductArgs, Study};
+use super::{AlterArgs, Exit, Failure, Format, repeat};
 
 #[derive(Debug, Args)]
 pub(super) struct CompareArgs {
+    /// The scenario, a TOML file; or the folder of a result, to be held against another
+    scenario: PathBuf,
+
+    /// The folder of the other result
+    other: Option<PathBuf>,
+
     #[command(flatten)]
-    asked: ScenarioArgs,
+    alter: AlterArgs,
 
     /// Run every variant at each of these values, as in nodes=10,100; may be repeated
     #[arg(long = "param", value_name = "PATH=A,B,C")]
@@ -46,10 +54,20 @@ pub(super) fn compare(
     format: Format,
     console: &mut Console,
 ) -> Result<Exit, Failure> {
-    let scenario = args.asked.load(&args.params)?;
+    if args.other.is_some() || args.scenario.is_dir() {
+        return results(args, console);
+    }
+    let scenario = args.alter.load(&args.scenario, &args.params)?;
     let references = references(&scenario, args.reference.as_deref())?;
     let mut study = Study::carry_out("compare", &scenario, &args.conduct, console)?;
     if study.has_records() {
+        let from = &mut study.report.provenance;
+        from.references = (references.iter())
+            .map(|(wing, label)| (wing.subject.name().to_owned(), label.clone()))
+            .collect();
+        if let Some(reference) = &args.reference {
+            let _ = write!(from.command, " --reference {}", repeat::quoted(reference));
+        }
         let compared: Vec<Section> =
             references.iter().flat_map(|(wing, label)| study.compared(wing, label)).collect();
         study.report.sections.splice(0..0, compared.clone());
@@ -57,7 +75,7 @@ pub(super) fn compare(
             let page = study.write(Some(folder))?;
             console.note(&format!("report: {}\n", page.display()));
         }
-        args.exports.write(&study, console)?;
+        args.exports.write(&study.report, study.records(), &study.summaries, console)?;
         if !args.exports.take_stdout() {
             // The tables of `run` are not what was asked for.
             study.report.sections = compared;
@@ -72,6 +90,45 @@ pub(super) fn compare(
     }
     study.tell_troubles();
     Ok(study.exit())
+}
+
+/// Two results of the same variants, seed by seed.
+fn results(args: &CompareArgs, console: &mut Console) -> Result<Exit, Failure> {
+    let Some(other) = &args.other else {
+        return Err(Failure::Usage(format!(
+            "{} is a folder\nhelp: give two results, as in `stormglass compare A/ B/`, or a scenario",
+            args.scenario.display()
+        )));
+    };
+    let name = |path: &Path| path.display().to_string();
+    let names = (name(&args.scenario), name(other));
+    let (before, after) = (Stored::load(&args.scenario)?, Stored::load(other)?);
+    let sections: Vec<Section> = WINGS
+        .iter()
+        .filter_map(|wing| {
+            let names = (names.0.as_str(), names.1.as_str());
+            compose::between(&wing.brief, names, &before.summaries, &after.summaries)
+        })
+        .collect();
+    if sections.is_empty() {
+        return Err(Failure::Usage(format!(
+            "{} and {} have no variant, number and seed in common",
+            names.0, names.1
+        )));
+    }
+    let mut report = after.report;
+    report.title = format!("{} against {}", names.1, names.0);
+    report.verdicts.clear();
+    report.kept = None;
+    report.bottom_line = BottomLine { tone: Tone::Good, text: report.title.clone() };
+    report.provenance.command =
+        format!("stormglass compare {} {}", repeat::quoted(&names.0), repeat::quoted(&names.1));
+    report.sections = sections;
+    args.exports.write(&report, &after.records, &after.summaries, console)?;
+    if !args.exports.take_stdout() {
+        console.print(&study::in_words(&report))?;
+    }
+    Ok(Exit::Done)
 }
 
 /// Whether a screen has room for any of its tables.

@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::record::Record;
+use crate::record::summary::Summary;
+use crate::report::Report;
 use crate::report::render::{self, Export};
 
 use super::Failure;
 use super::console::Console;
 use super::files::{self, Disk};
-use super::study::Study;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Exports (- for standard output, in place of the tables)")]
@@ -67,10 +69,16 @@ impl ExportArgs {
         self.all().any(|(_, path)| is_stdout(path))
     }
 
-    /// Writes what is asked for of `study`.
-    pub(super) fn write(&self, study: &Study<'_>, console: &mut Console) -> Result<(), Failure> {
+    /// Writes what is asked for of a report and what it was made of.
+    pub(super) fn write(
+        &self,
+        report: &Report,
+        records: &[Record],
+        summaries: &[Summary],
+        console: &mut Console,
+    ) -> Result<(), Failure> {
         for (form, path) in self.all() {
-            let bytes = render::export(form, &study.report, study.records(), &study.summaries)
+            let bytes = render::export(form, report, records, summaries)
                 .map_err(|error| Failure::Bug(error.to_string()))?;
             write(path, &bytes, console)?;
         }

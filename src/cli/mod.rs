@@ -24,6 +24,7 @@ mod programs;
 mod progress;
 mod remap;
 mod repeat;
+mod report;
 mod rows;
 mod run;
 mod skew;
@@ -92,6 +93,8 @@ enum Verb {
     /// Keep figures beside the code, for `check` to hold later ones against
     #[command(subcommand)]
     Baseline(baseline::BaselineVerb),
+    /// Draw the report of a result again, without running anything
+    Report(report::ReportArgs),
     /// Show what a scenario would run, and what that would cost
     Plan(plan::PlanArgs),
     /// Show what every variant does under every fault
@@ -359,6 +362,9 @@ fn run() -> Exit {
         }
         Verb::Baseline(verb) => {
             cli.format.plain().and_then(|format| baseline::baseline(verb, format, &mut console))
+        }
+        Verb::Report(args) => {
+            cli.format.plain().and_then(|format| report::report(args, format, &mut console))
         }
         Verb::Plan(args) => {
             cli.format.plain().and_then(|format| plan::plan(args, format, &mut console))

@@ -61,12 +61,13 @@ pub(super) fn provenance(verb: &str, scenario: &Scenario) -> Provenance {
         scenario_sha256: scenario.sha256.clone(),
         seeds: scenario.seeds.to_string(),
         alterations: alterations.sets.iter().chain(&alterations.params).cloned().collect(),
+        references: Vec::new(),
     }
 }
 
 /// The file that makes a folder a result.
 pub(super) fn manifest(
-    verb: &str,
+    command: &str,
     scenario: &Scenario,
     planned: usize,
     records: &[Record],
@@ -80,7 +81,7 @@ pub(super) fn manifest(
         "tool": TOOL,
         "version": VERSION,
         "semantics": SEMANTICS_VERSION,
-        "command": command(verb, scenario),
+        "command": command,
         "scenario": {
             "name": scenario.name,
             "file": scenario.file,

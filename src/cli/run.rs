@@ -36,7 +36,7 @@ pub(super) fn run(args: &RunArgs, format: Format, console: &mut Console) -> Resu
     if study.has_records() {
         let page = study.write(args.out.as_deref())?;
         let page = page.display();
-        args.exports.write(&study, console)?;
+        args.exports.write(&study.report, study.records(), &study.summaries, console)?;
         if args.exports.take_stdout() {
             study.tell_troubles();
             return Ok(study.exit());

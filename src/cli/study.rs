@@ -14,6 +14,7 @@ use crate::record::claims::{self, Outcome, Verdict};
 use crate::record::summary::{self, Summary};
 use crate::record::{Ending, Record};
 use crate::report::compose::{self, Occasion};
+use crate::report::kept::Change;
 use crate::report::render::{self, Artefact, Screen};
 use crate::report::{Block, BottomLine, Report, Section, Tone};
 use crate::scenario::Scenario;
@@ -161,19 +162,7 @@ impl<'a> Study<'a> {
     /// many things are compared that this fills screens, one table of them all, with the former
     /// left to the written report.
     pub(super) fn compared(&self, wing: &Wing, reference: &str) -> Vec<Section> {
-        let mut against = compose::against(&wing.brief, reference, &self.summaries);
-        let records = &self.harvest.records;
-        let beside = (COMPARED_MAX < summary::groups(records).len())
-            .then(|| compose::side_by_side(&wing.brief, records, &self.summaries))
-            .flatten();
-        if beside.is_some() {
-            for block in against.iter_mut().flat_map(|section| &mut section.blocks) {
-                if let Block::Table(table) = block {
-                    table.is_detail = true;
-                }
-            }
-        }
-        beside.into_iter().chain(against).collect()
+        compared(&wing.brief, reference, &self.harvest.records, &self.summaries)
     }
 
     /// All files of the report.
@@ -188,8 +177,13 @@ impl<'a> Study<'a> {
             folder.map_or_else(|| Path::new("results").join(&self.scenario.name), PathBuf::from);
         let artefacts = self.artefacts()?;
         let records = &self.harvest.records;
-        let manifest =
-            repeat::manifest(self.verb, self.scenario, self.planned, records, &artefacts);
+        let manifest = repeat::manifest(
+            &self.report.provenance.command,
+            self.scenario,
+            self.planned,
+            records,
+            &artefacts,
+        );
         files::publish(&Disk, &folder, &artefacts, &manifest)?;
         let page = ["report.html", "report.md"]
             .into_iter()
@@ -199,27 +193,12 @@ impl<'a> Study<'a> {
 
     /// The report for a terminal.
     pub(super) fn in_words(&self) -> String {
-        let columns = match terminal_size::terminal_size() {
-            Some((width, _)) => usize::from(width.0),
-            // What a pipe leads to may be wider than it lets on.
-            None => std::env::var("COLUMNS")
-                .ok()
-                .and_then(|columns| columns.parse().ok())
-                .unwrap_or(Screen::default().columns),
-        };
-        // Colours are taken out again where they are not wanted.
-        render::terminal(&self.report, Screen { columns, is_coloured: true })
+        in_words(&self.report)
     }
 
     /// The report for a program: an object a run, then one a claim.
     pub(super) fn in_json(&self) -> String {
-        let runs = self.harvest.records.iter().map(run_in_json);
-        let claims = self.report.verdicts.iter().map(verdict_in_json);
-        let mut lines = String::new();
-        for object in runs.chain(claims) {
-            let _ = writeln!(lines, "{object}");
-        }
-        lines
+        in_json(&self.report, &self.harvest.records)
     }
 
     /// Tells what went wrong on the way.
@@ -313,6 +292,65 @@ impl ConductArgs {
              help: ask for less (`stormglass plan` shows what costs how much), or raise {flag}"
         )))
     }
+}
+
+/// A report for a terminal.
+pub(super) fn in_words(report: &Report) -> String {
+    let columns = match terminal_size::terminal_size() {
+        Some((width, _)) => usize::from(width.0),
+        // What a pipe leads to may be wider than it lets on.
+        None => std::env::var("COLUMNS")
+            .ok()
+            .and_then(|columns| columns.parse().ok())
+            .unwrap_or(Screen::default().columns),
+    };
+    // Colours are taken out again where they are not wanted.
+    render::terminal(report, Screen { columns, is_coloured: true })
+}
+
+/// A report for a program: an object a run, then one a claim, then one a figure that moved.
+pub(super) fn in_json(report: &Report, records: &[Record]) -> String {
+    let runs = records.iter().map(run_in_json);
+    let claims = report.verdicts.iter().map(verdict_in_json);
+    let changes = report.kept.iter().flat_map(|kept| &kept.changes).map(change_in_json);
+    let mut lines = String::new();
+    for object in runs.chain(claims).chain(changes) {
+        let _ = writeln!(lines, "{object}");
+    }
+    lines
+}
+
+fn change_in_json(change: &Change) -> Json {
+    json!({
+        "reason": "baseline",
+        "outcome": change.outcome.word(),
+        "figure": change.figure,
+        "text": change.text,
+        "command": change.command,
+    })
+}
+
+/// What `compare` shows of a subject: every number against that of `reference`; and, where so many
+/// things are compared that this fills screens, one table of them all, with the former left to the
+/// written report.
+pub(super) fn compared(
+    brief: &Brief,
+    reference: &str,
+    records: &[Record],
+    summaries: &[Summary],
+) -> Vec<Section> {
+    let mut against = compose::against(brief, reference, summaries);
+    let beside = (COMPARED_MAX < summary::groups(records).len())
+        .then(|| compose::side_by_side(brief, records, summaries))
+        .flatten();
+    if beside.is_some() {
+        for block in against.iter_mut().flat_map(|section| &mut section.blocks) {
+            if let Block::Table(table) = block {
+                table.is_detail = true;
+            }
+        }
+    }
+    beside.into_iter().chain(against).collect()
 }
 
 fn run_in_json(record: &Record) -> Json {

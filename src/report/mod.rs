@@ -10,6 +10,7 @@ mod quantity;
 pub mod render;
 #[cfg(test)]
 pub(crate) mod sample;
+pub mod stored;
 
 use crate::record::claims::Verdict;
 use crate::record::statistics::Estimate;
@@ -75,6 +76,8 @@ pub struct Provenance {
     pub seeds: String,
     /// The `--set` arguments.
     pub alterations: Vec<String>,
+    /// By subject, what the others were held against, where they were.
+    pub references: Vec<(String, String)>,
 }
 
 /// Words and tables that are not the outcome of a scenario's runs: a matrix of verdicts, say, or

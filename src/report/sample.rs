@@ -286,6 +286,7 @@ pub(crate) fn report_of(records: &[Record], verdicts: Vec<Verdict>) -> Report {
                 .into(),
             seeds: "1..12".into(),
             alterations: vec!["queues.rate=\"200/s\"".into()],
+            references: Vec::new(),
         },
     };
     compose(occasion, records, &summary::of(records))

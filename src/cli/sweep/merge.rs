@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use crate::experiments::WINGS;
-use crate::record::{Metric, Record, Subject};
+use crate::record::Record;
 use crate::scenario::{self, Scenario};
 
 use super::Plan;
 use super::segments::{self, Found};
 use crate::cli::console::{self, Console};
+use crate::cli::report::metric_of;
 use crate::cli::study::Study;
 use crate::cli::words::grouped;
 use crate::cli::{Exit, Failure, Format};
@@ -75,7 +75,7 @@ pub(in crate::cli) fn merge(
     let scenario = scenario_of(args, &plan)?;
     let mut records = Vec::with_capacity(plan.run_count());
     for number in 0..plan.run_count() {
-        let record = Record::from_json(rows[plan.cell(number)], &metric_named);
+        let record = Record::from_json(rows[plan.cell(number)], &metric_of);
         records.push(record.map_err(|why| {
             Failure::Usage(format!(
                 "the record of {} cannot be read: {why}\n\
@@ -164,10 +164,4 @@ fn scenario_of(args: &MergeArgs, plan: &Plan) -> Result<Scenario, Failure> {
         path.display(),
         args.out.display()
     )))
-}
-
-/// The metric of a subject by its name.
-fn metric_named(subject: Subject, name: &str) -> Option<&'static Metric> {
-    let wing = WINGS.iter().find(|wing| wing.subject == subject)?;
-    wing.metrics.iter().copied().find(|metric| metric.name == name)
 }

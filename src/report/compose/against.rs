@@ -36,8 +36,8 @@ struct Number<'a> {
 }
 
 /// A number of a variant against that of the reference.
-struct Compared<'a> {
-    of: &'a Summary,
+pub(super) struct Compared<'a> {
+    pub(super) of: &'a Summary,
     ratio: Option<Paired>,
     difference: Option<Paired>,
 }
@@ -51,11 +51,7 @@ fn numbers<'a>(headline: &Headline, reference: &str, summaries: &[&'a Summary]) 
     references
         .map(|&to| {
             let others = all.iter().filter(|of| of.at == to.at && of.label() != reference);
-            let compared = |&of: &&'a Summary| Compared {
-                of,
-                ratio: of.ratio_to(to),
-                difference: of.difference_to(to),
-            };
+            let compared = |&of: &&'a Summary| Compared::of(of, to);
             Number { reference: to, others: others.map(compared).collect() }
         })
         .collect()
@@ -63,14 +59,8 @@ fn numbers<'a>(headline: &Headline, reference: &str, summaries: &[&'a Summary]) 
 
 impl Number<'_> {
     fn table(&self, adjusted: &mut impl Iterator<Item = f64>) -> Table {
-        let Summary { metric, statistic, at, .. } = self.reference;
-        let mut title = metric.title.to_owned();
-        for part in [statistic.title(), at.as_str()] {
-            if !part.is_empty() {
-                title.push(' ');
-                title.push_str(part);
-            }
-        }
+        let metric = self.reference.metric;
+        let title = title(self.reference);
         let column =
             |title: &str, unit| Column { title: title.to_owned(), unit, definition: String::new() };
         let text = |text: &str| Cell::Text(text.to_owned());
@@ -94,22 +84,45 @@ impl Number<'_> {
     }
 }
 
-impl Compared<'_> {
+/// What a number is called: its metric, which number of it, and where.
+pub(super) fn title(summary: &Summary) -> String {
+    let mut title = summary.metric.title.to_owned();
+    for part in [summary.statistic.title(), summary.at.as_str()] {
+        if !part.is_empty() {
+            title.push(' ');
+            title.push_str(part);
+        }
+    }
+    title
+}
+
+impl<'a> Compared<'a> {
+    /// `of` against `to`, seed by seed.
+    pub(super) fn of(of: &'a Summary, to: &Summary) -> Self {
+        Self { of, ratio: of.ratio_to(to), difference: of.difference_to(to) }
+    }
+
+    /// Whether a difference is seen: `p` is its adjusted probability.
+    pub(super) fn is_seen(&self, p: f64) -> bool {
+        matches!(self.verdict(p), "better" | "worse" | "different")
+    }
+
     /// How probable the difference is by chance. One seed tells nothing.
-    fn p(&self) -> f64 {
+    pub(super) fn p(&self) -> f64 {
         match self.ratio.or(self.difference) {
             Some(paired) if 2 <= paired.estimate.n => paired.p,
             _ => 1.0,
         }
     }
 
-    /// How many times as much: `1.18 (1.16 .. 1.21)`; or how much more, `+3 ±1`, where there is no ratio.
-    fn in_words(&self) -> String {
+    /// How many times as much: `1.18 times (1.16 .. 1.21, 32 seeds)`; or how much more, `+3 ±1`, where there is no ratio.
+    pub(super) fn in_words(&self) -> String {
         match (self.ratio, self.difference) {
             (Some(Paired { estimate, .. }), _) => {
                 let interval = show_times_interval(&estimate).filter(|_| 2 <= estimate.n);
-                let interval = interval.map_or(String::new(), |it| format!(" ({it})"));
-                format!("{}{interval}", show_times(estimate.mean))
+                let interval = interval.map_or(String::new(), |it| format!("{it}, "));
+                let seeds = super::counted(estimate.n as usize, "seed");
+                format!("{} times ({interval}{seeds})", show_times(estimate.mean))
             }
             (None, Some(Paired { estimate, .. })) => {
                 let scale = Scale::of_estimates(self.of.metric.unit, &[estimate]);
@@ -122,7 +135,7 @@ impl Compared<'_> {
         }
     }
 
-    fn verdict(&self, p: f64) -> &'static str {
+    pub(super) fn verdict(&self, p: f64) -> &'static str {
         const LEVEL: f64 = 1.0 - statistics::CONFIDENCE;
         let Some(Paired { estimate, .. }) = self.difference else { return "not to be compared" };
         if estimate.n < 2 {

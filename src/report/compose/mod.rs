@@ -6,11 +6,13 @@
 //! difference can be told from chance, the sentence says so instead of naming a winner.
 
 mod against;
+mod between;
 mod charts;
 mod sentences;
 mod side_by_side;
 
 pub use against::against;
+pub use between::between;
 pub use side_by_side::side_by_side;
 
 use super::quantity::show_times_interval;

@@ -17,7 +17,7 @@ use crate::record::{Ending, Metric, Record};
 use crate::report::kept::{Change, Kept};
 use crate::report::{Report, Tone};
 
-const SCHEMA: u32 = 1;
+pub(in crate::report) const SCHEMA: u32 = 1;
 
 /// `report.json`.
 pub(super) fn report(report: &Report, records: &[Record], summaries: &[Summary]) -> Artefact {
@@ -44,6 +44,7 @@ pub(super) fn report(report: &Report, records: &[Record], summaries: &[Summary])
             "scenario_sha256": from.scenario_sha256,
             "seeds": from.seeds,
             "alterations": from.alterations,
+            "references": from.references,
         }),
     );
     let findings: Vec<Json> = (report.sections.iter())
@@ -126,6 +127,7 @@ fn baseline(kept: &Kept) -> Json {
             "figure": change.figure,
             "text": change.text,
             "command": change.command,
+            "line": change.line,
         })
     };
     json!({

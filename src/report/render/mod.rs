@@ -24,6 +24,8 @@ use crate::record::claims::{Evidence, Outcome, Verdict};
 use crate::record::statistics::Estimate;
 use crate::record::summary::{self, Summary};
 
+pub(super) use json::SCHEMA as JSON_SCHEMA;
+
 pub use gate::{Judged, annotations, junit, summary as step_summary};
 pub use metrics::{benchmark, openmetrics};
 pub use terminal::{Screen, terminal};
@@ -91,6 +93,7 @@ pub fn files(
         json::report(report, records, summaries),
         markdown::report(report),
     ];
+    files.push(lines(records));
     files.extend(csv::charts(report)?);
     files.extend(hgrm::files(&summary::groups(records)));
     #[cfg(feature = "charts")]
@@ -99,6 +102,12 @@ pub fn files(
         files.push(Artefact { path, bytes: chart::svg(chart)?.into_bytes() });
     }
     Ok(files)
+}
+
+/// `records.jsonl`: every record whole, one a line, for `stormglass report`.
+fn lines(records: &[Record]) -> Artefact {
+    let lines: String = records.iter().map(|record| format!("{}\n", record.to_json())).collect();
+    Artefact { path: "records.jsonl".into(), bytes: lines.into_bytes() }
 }
 
 /// A form in which `--export-*` writes a report.
@@ -294,7 +303,8 @@ mod tests {
             let text = String::from_utf8(file.bytes).unwrap();
             let foreign = text.chars().find(|c| c.is_control() && *c != '\n');
             assert_eq!(foreign, None, "{}", file.path);
-            let is_data = [".json", ".csv", ".hgrm"].iter().any(|end| file.path.ends_with(end));
+            let is_data =
+                [".json", ".jsonl", ".csv", ".hgrm"].iter().any(|end| file.path.ends_with(end));
             if !is_data {
                 assert!(!text.contains("<script"), "{}", file.path);
             }
