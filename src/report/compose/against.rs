@@ -115,14 +115,13 @@ impl<'a> Compared<'a> {
         }
     }
 
-    /// How many times as much: `1.18 times (1.16 .. 1.21, 32 seeds)`; or how much more, `+3 ±1`, where there is no ratio.
+    /// How many times as much: `1.18 (1.16 .. 1.21)`; or how much more, `+3 ±1`, where there is no ratio.
     pub(super) fn in_words(&self) -> String {
         match (self.ratio, self.difference) {
             (Some(Paired { estimate, .. }), _) => {
                 let interval = show_times_interval(&estimate).filter(|_| 2 <= estimate.n);
-                let interval = interval.map_or(String::new(), |it| format!("{it}, "));
-                let seeds = super::counted(estimate.n as usize, "seed");
-                format!("{} times ({interval}{seeds})", show_times(estimate.mean))
+                let interval = interval.map_or(String::new(), |it| format!(" ({it})"));
+                format!("{}{interval}", show_times(estimate.mean))
             }
             (None, Some(Paired { estimate, .. })) => {
                 let scale = Scale::of_estimates(self.of.metric.unit, &[estimate]);
@@ -132,6 +131,23 @@ impl<'a> Compared<'a> {
                 format!("{sign}{mean} {spread}").trim_end().to_owned()
             }
             (None, None) => "–".to_owned(),
+        }
+    }
+
+    /// The same in a sentence: `A is 1.31 times B (1.28 .. 1.34, 32 seeds)`.
+    pub(super) fn sentence(&self, of: &str, to: &str) -> String {
+        let seeds = |n: u32| super::counted(n as usize, "seed");
+        match (self.ratio, self.difference) {
+            (Some(Paired { estimate, .. }), _) => {
+                let interval = show_times_interval(&estimate).filter(|_| 2 <= estimate.n);
+                let interval = interval.map_or(String::new(), |it| format!("{it}, "));
+                let (times, seeds) = (show_times(estimate.mean), seeds(estimate.n));
+                format!("{of} is {times} times {to} ({interval}{seeds})")
+            }
+            (None, Some(Paired { estimate, .. })) => {
+                format!("{of} is {to} {} ({})", self.in_words(), seeds(estimate.n))
+            }
+            (None, None) => format!("{of} cannot be compared with {to}"),
         }
     }
 

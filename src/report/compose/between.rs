@@ -64,12 +64,9 @@ pub fn between(
             .map(|((then, compared), p)| {
                 let words = format!("{}, {}", compared.in_words(), compared.verdict(p));
                 if compared.is_seen(p) {
-                    findings.push(format!(
-                        "{}, {title}: {} is {words} than {}",
-                        compared.of.label(),
-                        names.1,
-                        names.0
-                    ));
+                    let sentence = compared.sentence(names.1, names.0);
+                    let label = compared.of.label();
+                    findings.push(format!("{label}, {title}: {sentence}, {}", compared.verdict(p)));
                 }
                 let mean = |summary: &Summary| Cell::Estimate(summary.estimate, Mark::None);
                 vec![
@@ -126,10 +123,10 @@ mod tests {
         after.extend(runs("b", &[1.0, 2.0, 3.0]));
         let section =
             between(&BRIEF, ("old", "new"), &summary::of(&before), &summary::of(&after)).unwrap();
-        assert_eq!(section.findings, ["a, load skew: new is 2.00 times (3 seeds), worse than old"]);
+        assert_eq!(section.findings, ["a, load skew: new is 2.00 times old (3 seeds), worse"]);
         let Block::Table(table) = &section.blocks[0] else { panic!("{section:?}") };
         assert_eq!(table.rows.len(), 2);
-        assert_eq!(table.rows[1][3], Cell::Text("1.00 times (3 seeds), the same".into()));
+        assert_eq!(table.rows[1][3], Cell::Text("1.00, the same".into()));
     }
 
     #[test]
