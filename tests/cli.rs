@@ -121,6 +121,7 @@ fn the_help_of_every_verb_is_as_it_was_reviewed() {
         "remap",
         "skew",
         "bench",
+        "judge",
         "list",
         "explain",
         "schema",
@@ -516,4 +517,34 @@ fn a_cell_that_is_none_and_a_form_that_a_verb_lacks_are_told() {
         assert_eq!(ran.code, 2, "{args:?}");
         assert!(ran.err.contains(told), "{args:?}: {}", ran.err);
     }
+}
+
+#[test]
+fn a_history_is_judged_with_the_lines_that_prove_it() {
+    let place = Place::new();
+    let event = |kind: &str, process: u32, f: &str, time: u32| {
+        format!("{{\"type\":\"{kind}\",\"process\":{process},\"f\":\"{f}\",\"time\":{time}}}\n")
+    };
+    let good = event("invoke", 0, "acquire", 1) + &event("ok", 0, "acquire", 2);
+    place.write("good.jsonl", good.as_bytes());
+    let bad = good.clone() + &event("invoke", 1, "acquire", 3) + &event("ok", 1, "acquire", 4000);
+    place.write("bad.jsonl", (bad.clone() + &event("invoke", 0, "release", 9_000_000)).as_bytes());
+    place.write("wrong.jsonl", (bad + "{}\n").as_bytes());
+    place.write("jepsen.edn", b"{:type :invoke :f :acquire :process 0 :time 1}\n");
+    assert_eq!(place.run(&["judge", "locks", "good.jsonl"]).code, 0);
+    let ran = place.run(&["judge", "locks", "bad.jsonl"]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(
+        ran.out.contains("  BAD        linearizable") && ran.out.contains("bad.jsonl:4: process 1"),
+        "{}",
+        ran.out
+    );
+    let one = place.run(&["judge", "locks", "bad.jsonl", "--judge", "fencing"]);
+    assert_eq!(one.code, 0, "{}", one.out);
+    let ran = place.run(&["judge", "locks", "wrong.jsonl"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("wrong.jsonl:5: the field `type` is missing"), "{}", ran.err);
+    assert_eq!(place.run(&["judge", "locks", "none.jsonl"]).code, 2);
+    let waiting = place.run(&["judge", "locks", "jepsen.edn", "--format", "json"]);
+    assert_eq!(waiting.out.lines().count(), 5, "{}", waiting.out);
 }

@@ -14,6 +14,7 @@ mod exports;
 pub mod files;
 mod init;
 mod interrupt;
+mod judge;
 mod list;
 mod matrix;
 mod own;
@@ -51,8 +52,8 @@ Examples:
 
 Exit codes:
   0    done
-  1    a claim does not hold or a figure left its baseline (check), or a run could not be
-       repeated (--verify-determinism)
+  1    a claim does not hold or a figure left its baseline (check), a history is bad (judge), or
+       a run could not be repeated (--verify-determinism)
   2    wrong usage or a wrong scenario
   3    incomplete: a cap on events or time was reached, or a claim cannot be judged
   70   a bug of stormglass
@@ -111,6 +112,8 @@ enum Verb {
     Skew(skew::SkewArgs),
     /// Time what the catalogue costs on this machine; no part of any report
     Bench(bench::BenchArgs),
+    /// Judge a history that was recorded elsewhere, such as that of a lock of your own
+    Judge(judge::JudgeArgs),
     /// List what a scenario can name
     List(list::ListArgs),
     /// Say exactly what a metric, a variant, a fault or a distribution is
@@ -388,6 +391,9 @@ fn run() -> Exit {
         }
         Verb::Merge(args) => {
             cli.format.plain().and_then(|format| sweep::merge(args, format, &mut console))
+        }
+        Verb::Judge(args) => {
+            cli.format.plain().and_then(|format| judge::judge(args, format, &mut console))
         }
         Verb::Explain(args) => {
             cli.format.plain().and_then(|format| explain::explain(args, format, &mut console))

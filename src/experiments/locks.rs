@@ -111,7 +111,7 @@ impl Matrix for LockMatrix {
         let head = |variant: &matrix::Variant| Head {
             id: variant.id,
             title: variant.title.into(),
-            choice: variant.choice(&Base::default(), None),
+            choice: variant.choice(&Base::default()),
         };
         VARIANTS.iter().map(head).collect()
     }

@@ -119,7 +119,7 @@ impl<'a> Load<'a> {
     ) -> Section {
         let id = SectionId(self.next_section);
         self.next_section += 1;
-        Section { id, locks, work, patience, retry: self.config.retry }
+        Section { id, locks, entries: 1, work, patience, retry: self.config.retry }
     }
 
     /// Lets a client go on with what is due of the script.
@@ -130,12 +130,13 @@ impl<'a> Load<'a> {
     ) {
         while !self.clients[client].is_busy {
             let Some(index) = self.clients[client].due.pop_front() else { return };
-            let ScriptStep { lock, work, patience, .. } = self.config.script[index].clone();
+            let ScriptStep { lock, work, patience, entries, .. } =
+                self.config.script[index].clone();
             let node = self.clients[client].node;
             let lock = LockId(lock - 1);
             match work {
                 Some(work) => {
-                    let section = self.section(vec![lock], work, patience);
+                    let section = Section { entries, ..self.section(vec![lock], work, patience) };
                     self.clients[client].is_busy = true;
                     self.clients[client].at = Some(index);
                     driver.request(node, Ask::Work(section));

@@ -151,7 +151,7 @@ impl Variant {
 
     /// Its servers in the base script.
     fn servers(&self, base: &Base) -> Servers {
-        let text = format!("variants = [{}]", self.choice(base, None));
+        let text = format!("variants = [{}]", self.choice(base));
         let mut problems = Problems::default();
         let value = Value::parse(&text, 0, &mut problems);
         let choices: Option<Vec<Choice>> = match &value.kind {
@@ -191,7 +191,7 @@ impl Cell {
             self.fault.title,
             self.mode.fencing(),
             duration(delay_ms),
-            self.variant.choice(base, script.reply_timeout_ms),
+            self.variant.choice_with(base, script.reply_timeout_ms, script.options),
             duration(30.0 * ttl_ms),
             duration(base.poll_ms),
             self.mode.fencing(),

@@ -27,6 +27,7 @@ mod pg_advisory;
 mod polling;
 mod postgres;
 mod raft;
+pub mod recorded;
 mod redis;
 mod redisson;
 mod redlock;

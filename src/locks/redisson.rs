@@ -193,6 +193,8 @@ struct Call {
 pub(super) enum Timer {
     /// The wait for a lock is over.
     WaitOver(LockId),
+    /// The caller's patience is over.
+    PatienceOver(LockId),
     /// No reply has come in time.
     TimedOut(u64),
     /// Send a command again.
@@ -458,6 +460,9 @@ impl Node for Client {
             Input::Request(Request::Acquire { lock, patience }) => {
                 let until = patience.map(|patience| ctx.now() + patience);
                 self.quests.insert(lock, Quest { until, is_listening: false, wait: None });
+                if let Some(patience) = patience {
+                    ctx.set_timer(patience, Timer::PatienceOver(lock));
+                }
                 self.try_lock(lock, ctx);
             }
             // `isHeldByCurrentThread` asks the server; nobody calls it before each write.
@@ -480,6 +485,15 @@ impl Node for Client {
                     self.give_up(lock, Refusal::Patience, ctx);
                 } else {
                     self.wake(lock, ctx);
+                }
+            }
+            Input::Timer(Timer::PatienceOver(lock)) => {
+                let now = ctx.now();
+                let is_over = |quest: &Quest| quest.until.is_some_and(|until| until <= now);
+                // One that waits has a timer for that; this one has a command under way.
+                let quest = self.quests.get(&lock).filter(|quest| quest.wait.is_none());
+                if quest.is_some_and(is_over) {
+                    self.give_up(lock, Refusal::Patience, ctx);
                 }
             }
             Input::Timer(Timer::TimedOut(id)) => {

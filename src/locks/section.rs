@@ -27,6 +27,8 @@ pub struct Section {
     pub id: SectionId,
     /// The locks that it takes, one after the other, in this order.
     pub locks: Vec<LockId>,
+    /// How often it enters each of them before it leaves it as often.
+    pub entries: u32,
     /// How long it works between reading and writing.
     pub work: SimDuration,
     /// How long it waits for each lock; `None`: as long as it takes.
@@ -95,6 +97,8 @@ struct Running {
     phase: Phase,
     /// How many of the locks were granted, or asked about, in this phase.
     index: usize,
+    /// How often the current lock was entered, or left.
+    times: u32,
     grants: Vec<Grant>,
     outcome: Outcome,
 }
@@ -142,6 +146,7 @@ impl<P: LockProtocol> Worker<P> {
             section,
             phase: Phase::Requesting,
             index: 0,
+            times: 0,
             grants: Vec::new(),
             outcome: Outcome::Done,
         });
@@ -175,6 +180,13 @@ impl<P: LockProtocol> Worker<P> {
             Indication::Granted { lock, token, .. }
                 if phase == Phase::Acquiring && current == Some(lock) =>
             {
+                running.times += 1;
+                if running.times < running.section.entries {
+                    running.phase = Phase::Requesting;
+                    self.go_on(ctx);
+                    return;
+                }
+                running.times = 0;
                 running.grants.push(Grant { token, value: 0 });
                 running.index += 1;
                 if running.index < running.section.locks.len() {
@@ -339,7 +351,11 @@ impl<P: LockProtocol> Worker<P> {
             Phase::Releasing => {
                 let lock = running.section.locks[running.index];
                 running.phase = Phase::AwaitingRelease;
-                ctx.indicate(Told::Section(Progress::Releases(id, lock)));
+                running.times += 1;
+                // Until it has left as often as it entered, it counts on the lock.
+                if running.times == running.section.entries {
+                    ctx.indicate(Told::Section(Progress::Releases(id, lock)));
+                }
                 self.tell(Input::Request(Request::Release(lock)), ctx);
             }
             Phase::Ending => {
@@ -375,6 +391,7 @@ impl<P: LockProtocol> Worker<P> {
     fn leave(&mut self, outcome: Outcome, ctx: &mut Ctx<'_, P>) {
         let Some(running) = &mut self.running else { return };
         running.outcome = outcome;
+        running.times = 0;
         if running.grants.is_empty() {
             running.phase = Phase::Ending;
         } else {
@@ -388,6 +405,12 @@ impl<P: LockProtocol> Worker<P> {
     /// A lock was released; the one before it is next.
     fn released(&mut self, _: Release, ctx: &mut Ctx<'_, P>) {
         let Some(running) = &mut self.running else { return };
+        if running.times < running.section.entries {
+            running.phase = Phase::Releasing;
+            self.go_on(ctx);
+            return;
+        }
+        running.times = 0;
         if 0 < running.index {
             running.index -= 1;
             running.phase = Phase::Releasing;

@@ -99,6 +99,9 @@ config! {
         pub patience: Option<SimDuration> = None,
         /// Which lock, counting from 1.
         pub lock: u32 = 1 => 1..=1_000_000,
+        /// How often the section enters the lock before it leaves it as often: more than once
+        /// needs a lock that its holder can enter again.
+        pub entries: u32 = 1 => 1..=100,
         /// That long after it is over, it is done again; left out, once is enough.
         pub again: Option<SimDuration> = None,
     }

@@ -56,7 +56,7 @@ pub enum Cause {
 
 impl Cause {
     /// The cause in words, from `names`.
-    fn describe(self, names: &Directory) -> String {
+    pub fn describe(self, names: &Directory) -> String {
         match self {
             Self::NoQuorum => "too few servers are up".into(),
             Self::HeldByDead(client) => format!("{}, which died, holds it", names.name(client)),

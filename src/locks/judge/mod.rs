@@ -10,6 +10,7 @@ pub mod effect;
 pub mod fencing;
 pub mod linear;
 pub mod liveness;
+pub mod search;
 pub mod service;
 
 use std::fmt;

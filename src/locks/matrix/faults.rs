@@ -26,6 +26,8 @@ pub(super) struct Script {
     pub(super) faults: Vec<String>,
     /// After how long a client gives a reply up, where that matters.
     pub(super) reply_timeout_ms: Option<f64>,
+    /// Parameters of the variant that the fault is about, besides those that it has anyway.
+    pub(super) options: &'static [(&'static str, &'static str)],
 }
 
 impl Script {
@@ -40,7 +42,7 @@ impl Script {
                 duration(work)
             )
         });
-        Self { steps: steps.collect(), faults: Vec::new(), reply_timeout_ms: None }
+        Self { steps: steps.collect(), faults: Vec::new(), reply_timeout_ms: None, options: &[] }
     }
 
     /// Something happens at an instant, for a while where `lasts_ms` is given.
@@ -349,6 +351,83 @@ pub const FAULTS: &[Fault] = &[
             script
         },
     },
+    // What follows has no verdict of the reference model, but of products or by reasoning.
+    Fault {
+        id: "F5c",
+        title: "F5c duplicate of an earlier release",
+        applies: always,
+        script: |_, _, base| {
+            // A is in its second section when the copy of its first release comes.
+            let twice = "link_duplicate = { from = \"client-1\", to = \"servers\", \
+                         kind = \"release\", after = \"300ms\" }";
+            let mut script = Script::of(base, [100.0, 100.0, 100.0]);
+            script.steps.truncate(1);
+            script.steps.push("client = 1, at = \"0ms\", work = \"600ms\"".into());
+            script.steps.extend([2, 3].map(|client| {
+                let at = duration(230.0 + 10.0 * f64::from(client) + base.phase_ms);
+                format!("client = {client}, at = \"{at}\", work = \"200ms\"")
+            }));
+            script.on("written", Some(RELEASING_MS), twice)
+        },
+    },
+    Fault {
+        id: "F18",
+        title: "F18 orphan watchdog",
+        applies: |variant, _| variant.name == "redisson",
+        script: |_, _, base| {
+            let mut script = Script {
+                options: &[("orphan_renewal", "true")],
+                ..Script::of(base, NORMAL).at(0.0, Some(OPENING_MS), &late_grant(60.0))
+            };
+            // A has gone when its grant comes, and the watchdog of its process knows nothing of
+            // that.
+            script.steps[0].push_str(", patience = \"30ms\"");
+            script
+        },
+    },
+    Fault {
+        id: "F19",
+        title: "F19 no replica connected, failover",
+        applies: |_, servers| matches!(servers, Servers::Replicas(_)),
+        script: |variant, servers, base| {
+            let mut script = Script::of(base, [600.0, 100.0, 100.0]);
+            script.steps.pop();
+            if variant.name == "replicated_wait" {
+                // It asks for as many as are connected.
+                script.options = &[("wait.wanted", "0")];
+            }
+            let down = (2..=servers.count()).fold(script, |script, number| {
+                let crash = format!("crash_process = {{ target = \"server-{number}\" }}");
+                script.at(0.0, Some(99.0), &crash)
+            });
+            down.at(100.0, None, "crash_process = { target = \"server-1\" }")
+        },
+    },
+    Fault {
+        id: "F20",
+        title: "F20 power loss of a majority, no fsync",
+        applies: |_, servers| matches!(servers, Servers::Log(_)),
+        script: |_, servers, base| Script {
+            options: &[("log.fsync", "false")],
+            ..power_loss(servers, base)
+        },
+    },
+    Fault {
+        id: "F20s",
+        title: "F20s power loss of a majority, as set up",
+        applies: |_, servers| matches!(servers, Servers::Votes(_) | Servers::Log(_)),
+        script: |_, servers, base| power_loss(servers, base),
+    },
+    Fault {
+        id: "F21",
+        title: "F21 lost while entered twice",
+        applies: |variant, _| ["redisson", "replicated_wait", "zookeeper"].contains(&variant.name),
+        script: |_, _, base| {
+            let mut script = Script::of(base, NORMAL).at(100.0, Some(3.0 * base.ttl_ms), PAUSE_A);
+            script.steps[0].push_str(", entries = 2");
+            script
+        },
+    },
 ];
 
 fn late_write(base: &Base) -> String {
@@ -369,4 +448,13 @@ fn late_grant(by_ms: f64) -> String {
 
 fn crash_server(script: Script, number: u32) -> Script {
     script.at(100.0, None, &format!("crash_process = {{ target = \"server-{number}\" }}"))
+}
+
+/// So many servers as make a majority lose their power for a moment, while A works.
+fn power_loss(servers: Servers, base: &Base) -> Script {
+    let script = Script::of(base, [600.0, 100.0, 100.0]);
+    (1..=servers.count() / 2 + 1).fold(script, |script, number| {
+        let crash = format!("crash_machine = {{ target = \"server-{number}\" }}");
+        script.at(100.0, Some(5.0), &crash)
+    })
 }

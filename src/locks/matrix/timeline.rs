@@ -61,9 +61,20 @@ fn shown_by(computed: &Computed) -> Option<SimTime> {
         let grants = history.grants.iter().map(|grant| grant.until.min(history.end));
         let ends = grants.filter(|until| *until < history.end);
         let changes = history.changes.iter().map(|(at, ..)| *at);
-        shown.push(ends.chain(changes).max().unwrap_or(SimTime::ZERO));
+        let given = changes_of_hands(history);
+        shown.push(ends.chain(changes).chain(given).max().unwrap_or(SimTime::ZERO));
     }
     shown.into_iter().max()
+}
+
+/// When servers gave a lock to somebody else than before, or took it back.
+fn changes_of_hands(history: &History) -> Vec<SimTime> {
+    let mut books = BTreeMap::new();
+    let is_news = |(_, server, fact): &&(SimTime, NodeId, Fact)| match fact {
+        Fact::Held { lock, by, .. } => books.insert((*server, *lock), *by) != Some(*by),
+        Fact::Freed { lock, .. } => books.remove(&(*server, *lock)).is_some(),
+    };
+    history.facts.iter().filter(is_news).map(|(at, ..)| *at).collect()
 }
 
 /// Whether a release took a lock that was another client's.
@@ -105,6 +116,8 @@ struct Event {
     at: SimTime,
     rank: Rank,
     about: Option<NodeId>,
+    /// The server that says so, where one does.
+    server: Option<NodeId>,
     text: String,
     turn: Turn,
 }
@@ -162,7 +175,7 @@ impl<'a> Story<'a> {
     }
 
     fn add(&mut self, at: SimTime, rank: Rank, about: NodeId, text: String, turn: Turn) {
-        self.events.push(Event { at, rank, about: Some(about), text, turn });
+        self.events.push(Event { at, rank, about: Some(about), server: None, text, turn });
     }
 
     fn collect(&mut self, history: &History) {
@@ -173,6 +186,7 @@ impl<'a> Story<'a> {
                 at: wait.requested,
                 rank: Rank::Client,
                 about: Some(wait.client),
+                server: None,
                 text,
                 turn: Turn::Nothing,
             });
@@ -271,45 +285,45 @@ impl<'a> Story<'a> {
                 }
                 told.push(*place);
             }
-            let (name, place) = (self.name(*server), self.place(*server));
-            match fact {
+            let place = self.place(*server);
+            let (about, text, turn) = match fact {
                 Fact::Held { by, token, expires, .. } => {
                     let renews = books.insert(place, *by) == Some(*by);
                     let whose = self.name(*by);
                     let token = token.map_or(String::new(), |token| format!(", token {}", token.0));
                     // That of a session ends when the session does, and nobody knows when.
                     let expires = expires.filter(|expires| *expires < SimDuration::MAX);
-                    let text = match (renews, expires) {
-                        (true, Some(expires)) => {
-                            format!("{name} prolongs {whose}'s lease to {}", ms(*at + expires))
-                        }
-                        (true, None) => format!("{name} confirms {whose}"),
-                        (false, Some(expires)) => format!(
-                            "{name} gives the lock to {whose} until {}{token}",
-                            ms(*at + expires)
-                        ),
-                        (false, None) => format!("{name} gives the lock to {whose}{token}"),
+                    let until = expires
+                        .map_or(String::new(), |expires| format!(" until {}", ms(*at + expires)));
+                    let text = match renews {
+                        true => format!("{whose}'s lease goes on{until}"),
+                        false => format!("the lock is {whose}'s{until}{token}"),
                     };
-                    let turn = Turn::Holds { place, by: *by, renews };
-                    self.add(*at, Rank::Server, *by, text, turn);
+                    (*by, text, Turn::Holds { place, by: *by, renews })
                 }
                 Fact::Freed { from, how, .. } => {
                     books.remove(&place);
                     let whose = self.name(*from);
                     let text = match how {
-                        Freed::Released(by) if by == from => {
-                            format!("{name} takes {whose}'s release")
-                        }
+                        Freed::Released(by) if by == from => format!("{whose} has released"),
                         Freed::Released(by) => {
-                            format!("{name}: a release of {} frees {whose}'s lock", self.name(*by))
+                            format!("a release of {} frees {whose}'s lock", self.name(*by))
                         }
-                        Freed::Expired => format!("{name}: {whose}'s lease has ended"),
-                        Freed::Disconnected => format!("{name}: {whose}'s connection has ended"),
-                        Freed::ByOperator => format!("{name}: an operator takes it from {whose}"),
+                        Freed::Expired => format!("{whose}'s lease has ended"),
+                        Freed::Disconnected => format!("{whose}'s connection has ended"),
+                        Freed::ByOperator => format!("an operator takes it from {whose}"),
                     };
-                    self.add(*at, Rank::Server, *from, text, Turn::Frees { place });
+                    (*from, text, Turn::Frees { place })
                 }
-            }
+            };
+            self.events.push(Event {
+                at: *at,
+                rank: Rank::Server,
+                about: Some(about),
+                server: Some(*server),
+                text,
+                turn,
+            });
         }
     }
 
@@ -324,6 +338,7 @@ impl<'a> Story<'a> {
                 at: fault.from,
                 rank: Rank::Fault,
                 about: None,
+                server: None,
                 text: format!("fault: {}", fault.label),
                 turn: Turn::Nothing,
             });
@@ -351,38 +366,43 @@ impl<'a> Story<'a> {
         let width = if self.is_one_log { 1 } else { self.servers.len().max(1) };
         let mut books: Vec<Option<NodeId>> = vec![None; width];
         let mut is_down = vec![false; width];
-        let mut renewals = 0;
+        // What the last line is about: its servers, whether it renews a lease, its text.
+        let mut last: (Vec<NodeId>, bool, &str) = (Vec::new(), false, "");
         for event in self.events.iter().filter(is_told) {
-            let mut renewed = false;
+            let mut renews = false;
             match event.turn {
                 Turn::Nothing => (),
                 Turn::Believes(client) => believers.push(client),
                 Turn::Doubts(client) => believers.retain(|other| *other != client),
-                Turn::Holds { place, by, renews } => {
+                Turn::Holds { place, by, renews: is_renewal } => {
                     books[place] = Some(by);
-                    renewed = renews;
+                    renews = is_renewal;
                 }
                 Turn::Frees { place } => books[place] = None,
                 Turn::Down { place } => (books[place], is_down[place]) = (None, true),
                 Turn::Up { place } => is_down[place] = false,
             }
             believers.sort_unstable();
-            renewals = if renewed { renewals + 1 } else { 0 };
+            let is_same = lines.last().is_some_and(|line| line.at == event.at)
+                && event.server.is_some()
+                && !last.0.is_empty()
+                && last.2 == event.text;
+            // Of several renewals in a row the last is enough.
+            let replaces = is_same || (renews && last.1);
+            let mut servers = if is_same { std::mem::take(&mut last.0) } else { Vec::new() };
+            servers.extend(event.server);
             let line = Line {
                 at: event.at,
-                believes: self.letters(&believers, " "),
-                held: (books.iter().zip(&is_down))
-                    .map(|(holder, is_down)| match (holder, is_down) {
-                        (_, true) => "x".into(),
-                        (Some(holder), false) => self.name(*holder),
-                        (None, false) => "-".into(),
-                    })
-                    .collect(),
-                event: event.text.clone(),
+                believes: self.letters(&believers),
+                held: self.held(&books, &is_down),
+                event: match self.together(&servers) {
+                    Some(names) => format!("{names}: {}", event.text),
+                    None => event.text.clone(),
+                },
             };
-            // Of several renewals in a row the last is enough.
+            last = (servers, renews, &event.text);
             match lines.last_mut() {
-                Some(last) if 1 < renewals => *last = line,
+                Some(last) if replaces => *last = line,
                 _ => lines.push(line),
             }
         }
@@ -392,9 +412,32 @@ impl<'a> Story<'a> {
         lines
     }
 
-    fn letters(&self, nodes: &[NodeId], between: &str) -> String {
+    fn letters(&self, nodes: &[NodeId]) -> String {
         let names: Vec<String> = nodes.iter().map(|node| self.name(*node)).collect();
-        if names.is_empty() { "-".into() } else { names.join(between) }
+        if names.is_empty() { "-".into() } else { names.join(" ") }
+    }
+
+    fn held(&self, books: &[Option<NodeId>], is_down: &[bool]) -> String {
+        let of_server = |(holder, is_down): (&Option<NodeId>, &bool)| match (holder, is_down) {
+            (_, true) => "x".into(),
+            (Some(holder), false) => self.name(*holder),
+            (None, false) => "-".into(),
+        };
+        books.iter().zip(is_down).map(of_server).collect()
+    }
+
+    /// Names of servers in few words.
+    fn together(&self, servers: &[NodeId]) -> Option<String> {
+        match servers {
+            [] => None,
+            [one] => Some(self.name(*one)),
+            [first, .., last] if last.index() - first.index() + 1 == servers.len() => {
+                Some(format!("{} to {}", self.name(*first), self.name(*last)))
+            }
+            several => {
+                Some(several.iter().map(|one| self.name(*one)).collect::<Vec<_>>().join(", "))
+            }
+        }
     }
 }
 

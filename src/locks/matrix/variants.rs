@@ -26,9 +26,25 @@ pub struct Variant {
 }
 
 impl Variant {
-    /// The variant and its parameters, as a scenario has them.
-    pub fn choice(&self, base: &Base, reply_timeout_ms: Option<f64>) -> String {
-        format!("{{ {} = {{ {} }} }}", self.name, (self.params)(base, reply_timeout_ms))
+    /// The variant and its parameters in the base script, as a scenario has them.
+    pub fn choice(&self, base: &Base) -> String {
+        self.choice_with(base, None, &[])
+    }
+
+    /// The same with what a script sets: the time-out of a request, in milliseconds, and further
+    /// parameters, `log.fsync` for the field `fsync` of the table `log`.
+    pub(super) fn choice_with(
+        &self,
+        base: &Base,
+        reply_timeout_ms: Option<f64>,
+        options: &[(&str, &str)],
+    ) -> String {
+        let mut params = (self.params)(base, reply_timeout_ms);
+        for (path, value) in options {
+            params = with_option(&params, path, value);
+        }
+        let params = if params.is_empty() { String::new() } else { format!("{params} ") };
+        format!("{{ {} = {{ {params}}} }}", self.name)
     }
 }
 
@@ -271,6 +287,31 @@ fn etcd(base: &Base, timeout_ms: Option<f64>, version: &str) -> String {
          {}",
         ensemble(base, timeout_ms)
     )
+}
+
+/// `params` with one more, in the table that they have already, where it belongs into one.
+fn with_option(params: &str, path: &str, value: &str) -> String {
+    let joined = |field: &str, rest: &str| match rest {
+        "" => field.to_owned(),
+        rest => format!("{field}, {rest}"),
+    };
+    let Some((table, field)) = path.split_once('.') else {
+        return joined(&format!("{path} = {value}"), params);
+    };
+    let open = format!("{table} = {{ ");
+    // The last such table: the variant's own, not one of a part of it.
+    match params.rsplit_once(&open) {
+        Some((before, after)) => {
+            // In place of what the field was.
+            let of_field = format!("{field} = ");
+            let rest = match after.strip_prefix(&of_field) {
+                Some(rest) => rest.split_once(", ").map_or("", |(_, rest)| rest),
+                None => after,
+            };
+            format!("{before}{open}{field} = {value}, {rest}")
+        }
+        None => joined(&format!("{open}{field} = {value} }}"), params),
+    }
 }
 
 fn transport(timeout_ms: Option<f64>) -> String {
