@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         score.find(&cell.label, &cell, "l3", |record| violates(record, "l3_violations"));
     }
     for variant in unsafe_ {
-        let variants = format!("locks.variants=[{}]", variant.choice(&Base::default(), None));
+        let variants = format!("locks.variants=[{}]", variant.choice(&Base::default()));
         for cell in play(&[&variants, "locks.fencing=none"]) {
             score.find(variant.id, &cell, "l1 or l2", |record| {
                 violates(record, "l1_violations") || violates(record, "l2_violations")

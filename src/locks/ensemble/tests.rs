@@ -11,7 +11,7 @@ const SERVICES: [&str; 6] = ["V7u", "V7", "V8x", "V8", "V9", "V10"];
 
 fn choice(id: &str) -> String {
     let variant = VARIANTS.iter().find(|row| row.id == id).expect("a variant");
-    variant.choice(&Base::default(), None)
+    variant.choice(&Base::default())
 }
 
 fn run(choice: &str, text: &str, seed: u64) -> (Played, Verdicts) {
