@@ -3,6 +3,7 @@
 //! Tables go to standard output, progress and messages to standard error. Each verb is a file that
 //! reads like what it does; what verbs share stands here: their flags, their failures, their exits.
 
+mod backtest;
 mod baseline;
 mod bench;
 mod check;
@@ -31,6 +32,7 @@ mod run;
 mod skew;
 mod study;
 mod sweep;
+mod validate;
 mod words;
 
 use std::io;
@@ -114,6 +116,10 @@ enum Verb {
     Bench(bench::BenchArgs),
     /// Judge a history that was recorded elsewhere, such as that of a lock of your own
     Judge(judge::JudgeArgs),
+    /// Hold the simulator against closed forms of queueing theory
+    Validate(validate::ValidateArgs),
+    /// Hold what a scenario predicts against a trace that was measured
+    Backtest(backtest::BacktestArgs),
     /// List what a scenario can name
     List(list::ListArgs),
     /// Say exactly what a metric, a variant, a fault or a distribution is
@@ -233,6 +239,7 @@ impl AlterArgs {
             params: params.to_vec(),
             seeds: self.seeds,
             launcher: self.allow_programs.then(|| programs::launcher(folder)),
+            lent: Vec::new(),
         };
         scenario::load(scenario, &alterations).map_err(Failure::Scenario)
     }
@@ -384,6 +391,12 @@ fn run() -> Exit {
         }
         Verb::Bench(args) => {
             cli.format.tabular().and_then(|format| bench::bench(args, format, &mut console))
+        }
+        Verb::Validate(args) => {
+            cli.format.plain().and_then(|format| validate::validate(args, format, &mut console))
+        }
+        Verb::Backtest(args) => {
+            cli.format.plain().and_then(|format| backtest::backtest(args, format, &mut console))
         }
         Verb::List(args) => list::list(args, cli.format, &mut console),
         Verb::Sweep(args) => {

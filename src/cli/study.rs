@@ -47,7 +47,7 @@ pub(super) struct ConductArgs {
 }
 
 /// Reads a count, with `_` between digits where the user likes.
-fn count(text: &str) -> Result<u64, String> {
+pub(super) fn count(text: &str) -> Result<u64, String> {
     let digits = text.replace('_', "");
     digits.parse().map_err(|_| "expected a whole number, such as 1_000_000".to_owned())
 }

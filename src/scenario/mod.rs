@@ -10,7 +10,7 @@ mod source;
 mod surround;
 mod sweep;
 
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
@@ -29,14 +29,16 @@ use crate::record::baseline::{self, Tolerance};
 use crate::record::claims::{self, Claim, Known};
 
 use path::{FieldPath, Vocabulary};
-use source::{ReadError, Shelf};
+use source::Shelf;
 use surround::{WarmUp, WorldConfig};
 use sweep::{AxisConfig, SweepConfig};
 
 pub use error::ScenarioError;
 
 pub(crate) use source::sha256;
-pub use source::{DATA_BYTES_MAX, DataHash, SCENARIO_BYTES_MAX, Source, Sources};
+pub use source::{
+    DATA_BYTES_MAX, DataHash, ReadError, SCENARIO_BYTES_MAX, Source, Sources, read_text,
+};
 
 /// The grammar of scenario files that this version reads.
 pub const SCHEMA: u32 = 1;
@@ -100,6 +102,9 @@ pub struct Alterations {
     pub seeds: Option<SeedChoice>,
     /// The leave to start the programs that the file names; it alters no result.
     pub launcher: Option<config::Launcher>,
+    /// Data files that the caller lends: the names by which alterations speak of them, and where
+    /// they are.
+    pub lent: Vec<(String, PathBuf)>,
 }
 
 config! {
@@ -219,13 +224,19 @@ impl Scenario {
 pub fn load(path: &Path, alterations: &Alterations) -> Result<Scenario, ScenarioError> {
     let unreadable = |why: String| ScenarioError::Unreadable { path: path.to_owned(), why };
     let (name, file) = name_of(path).map_err(unreadable)?;
-    let text = source::read_text(path, SCENARIO_BYTES_MAX).map_err(|error| match error {
+    let text = read_text(path, SCENARIO_BYTES_MAX).map_err(|error| match error {
         ReadError::Io(error) => ScenarioError::Io { path: path.to_owned(), error },
         ReadError::Content(why) => unreadable(why),
     })?;
     let folder = path.parent().unwrap_or(Path::new("")).to_owned();
     let shelf = Shelf::new(folder, alterations.launcher.clone());
     shelf.add(&path.display().to_string(), &text);
+    for (name, lent) in &alterations.lent {
+        shelf.lend(name, lent).map_err(|error| ScenarioError::Unreadable {
+            path: lent.clone(),
+            why: error.to_string(),
+        })?;
+    }
     read(&text, &shelf, alterations)
         .map(|content| Scenario {
             claim_lines: content

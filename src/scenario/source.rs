@@ -71,7 +71,7 @@ fn before(text: &str, byte: usize) -> &str {
 ///
 /// # Errors
 /// Where it cannot be read, is no regular file, is too large or is not UTF-8.
-pub(super) fn read_text(path: &Path, limit: Bytes) -> Result<String, ReadError> {
+pub fn read_text(path: &Path, limit: Bytes) -> Result<String, ReadError> {
     let file = File::open(path).map_err(ReadError::Io)?;
     let about = file.metadata().map_err(ReadError::Io)?;
     if !about.is_file() {
@@ -97,7 +97,7 @@ pub(super) fn read_text(path: &Path, limit: Bytes) -> Result<String, ReadError> 
 
 /// Why a text could not be read.
 #[derive(Debug)]
-pub(super) enum ReadError {
+pub enum ReadError {
     /// The operating system refused.
     Io(io::Error),
     /// It is not what it should be: the end of a sentence that begins with its path.
@@ -144,6 +144,16 @@ impl Shelf {
 
     pub(super) fn add(&self, name: &str, text: &str) -> u16 {
         self.state.borrow_mut().sources.add(name, text)
+    }
+
+    /// Puts the file at `path` among the data files, under `name`.
+    pub(super) fn lend(&self, name: &str, path: &Path) -> Result<(), ReadError> {
+        let mut state = self.state.borrow_mut();
+        let text: Arc<str> = read_text(path, Bytes(DATA_BYTES_MAX.0 - state.bytes))?.into();
+        state.bytes += text.len() as u64;
+        let source = state.sources.add(path.display().to_string(), text.clone());
+        state.opened.push(Ok(DataFile { path: name.to_owned(), source, text }));
+        Ok(())
     }
 
     pub(super) fn sources(&self) -> Sources {

@@ -165,7 +165,13 @@ impl Plan {
         };
         // Whoever has the records starts no program any more.
         let launcher = Some(programs::launcher(Path::new("")));
-        Some(Alterations { sets: texts("set")?, params: texts("param")?, seeds, launcher })
+        Some(Alterations {
+            sets: texts("set")?,
+            params: texts("param")?,
+            seeds,
+            launcher,
+            lent: Vec::new(),
+        })
     }
 
     /// The command that makes it.
