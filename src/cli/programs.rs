@@ -165,7 +165,7 @@ impl Program for Process {
                     return Err(self.told(&format!("gave up: {why}")));
                 }
                 Ok(line) if is_whole => {
-                    answers.push(line.trim_end_matches(['\n', '\r']).to_owned())
+                    answers.push(line.trim_end_matches(['\n', '\r']).to_owned());
                 }
                 Ok(_) => {
                     return Err(self.told("ended in the middle of an answer, or never ends one"));

@@ -35,7 +35,7 @@ pub(super) struct Rows {
     line_number: u64,
     line: Vec<u8>,
     fields: Fields,
-    is_past_rows: bool,
+    is_done: bool,
 }
 
 #[derive(Debug)]
@@ -100,7 +100,7 @@ impl Rows {
             line_number: 0,
             line: Vec::new(),
             fields: Fields::default(),
-            is_past_rows: false,
+            is_done: false,
         };
         if layout == Layout::List {
             let names = required.iter().chain(optional).enumerate();
@@ -157,7 +157,7 @@ impl Rows {
             let message = format!("found {found} {fields}, expected {expected} as in the header");
             return Err(self.wrong(&message));
         }
-        self.is_past_rows = true;
+        self.is_done = true;
         Ok(true)
     }
 
@@ -218,7 +218,7 @@ impl Rows {
 
     /// That the file ended without a row, where it did.
     pub(super) fn expect_rows(&self) -> Result<(), Failure> {
-        if self.is_past_rows {
+        if self.is_done {
             return Ok(());
         }
         let what = match self.layout {

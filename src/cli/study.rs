@@ -86,7 +86,7 @@ impl<'a> Study<'a> {
             let progress = Progress::new(plan.len(), console.is_watched());
             let conduct = Conduct { jobs, stop: interrupt.flag() };
             experiments::carry_out(plan, conduct, &|run: &Run, _: Result<&Record, &str>| {
-                progress.step(run.name())
+                progress.step(run.name());
             })
         };
         let settled = scenario.finds_warm_up.then(|| {

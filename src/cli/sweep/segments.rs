@@ -114,7 +114,7 @@ pub(super) fn read(folder: &Path) -> Result<Found, Failure> {
             match row(line) {
                 Some(row) => found.rows.push(row),
                 None => {
-                    found.damages.push(format!("{}:{}: damaged row", path.display(), index + 1))
+                    found.damages.push(format!("{}:{}: damaged row", path.display(), index + 1));
                 }
             }
         }

@@ -295,9 +295,10 @@ impl<'a> Story<'a> {
                     let expires = expires.filter(|expires| *expires < SimDuration::MAX);
                     let until = expires
                         .map_or(String::new(), |expires| format!(" until {}", ms(*at + expires)));
-                    let text = match renews {
-                        true => format!("{whose}'s lease goes on{until}"),
-                        false => format!("the lock is {whose}'s{until}{token}"),
+                    let text = if renews {
+                        format!("{whose}'s lease goes on{until}")
+                    } else {
+                        format!("the lock is {whose}'s{until}{token}")
                     };
                     (*by, text, Turn::Holds { place, by: *by, renews })
                 }

@@ -242,7 +242,7 @@ impl<'a> Case<'a> {
     fn lay_out_effects(&mut self) {
         for record in &self.recorded.effects {
             let lock = LockId(record.lock as u32);
-            let grants = self.history.grants.iter().filter(|grant| {
+            let mut grants = self.history.grants.iter().filter(|grant| {
                 grant.client == node(record.process)
                     && grant.lock == lock
                     && grant.granted <= at(record.at.ns)
@@ -250,7 +250,7 @@ impl<'a> Case<'a> {
             let by_token = grants
                 .clone()
                 .find(|grant| grant.token.is_some() && grant.token == record.token.map(Token));
-            let section = by_token.or(grants.last()).map(|grant| grant.section);
+            let section = by_token.or(grants.next_back()).map(|grant| grant.section);
             // One without a grant is a section of its own for its process.
             let alone = SectionId(u64::MAX - record.process as u64);
             self.history.effects.push((
