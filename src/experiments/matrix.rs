@@ -12,7 +12,7 @@ use crate::record::Subject;
 use super::{Conduct, in_order};
 
 /// All matrices.
-pub const MATRICES: &[&dyn Matrix] = &[&super::locks::LockMatrix];
+pub const MATRICES: &[&dyn Matrix] = &[&super::locks::LockMatrix, &super::queues::QueueMatrix];
 
 /// What every variant of a wing does under every fault.
 pub trait Matrix: Debug + Sync {

@@ -12,6 +12,7 @@
 mod conditions;
 mod faults;
 mod rules;
+mod timeline;
 mod variants;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use std::fmt::{self, Write as _};
 use crate::config::{Config, Problem, Problems, Value, ValueKind};
 use crate::kernel::rng::Seed;
 use crate::kernel::time::{SimDuration, SimTime};
+use crate::model::directory::Directory;
 use crate::model::surroundings::Surroundings;
 
 use super::{Indication, Outcome, QueuesConfig, Serial, Setup, Watch, check, simulate_watched};
@@ -27,6 +29,7 @@ use super::{Indication, Outcome, QueuesConfig, Serial, Setup, Watch, check, simu
 pub use conditions::{CONDITIONS, Condition};
 pub use faults::{FAULTS, Fault};
 pub use rules::{RULES, Rule};
+pub use timeline::{Line, timeline};
 pub use variants::{VARIANTS, Variant};
 
 use faults::Script;
@@ -78,6 +81,8 @@ pub struct Computed {
     pub counts: Vec<String>,
     /// The run; none where the fault does not apply.
     pub outcome: Option<Outcome>,
+    /// Who was there.
+    pub directory: Directory,
 }
 
 impl Code {
@@ -93,6 +98,21 @@ impl Code {
         Self::Parked,
         Self::NotApplicable,
     ];
+
+    /// What it means, in a few words.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Lost => "a message was lost, and nobody told its producer",
+            Self::Duplicate => "an effect came more often than its caller had asked for",
+            Self::Redelivered => "a message was delivered again or flagged so; one effect",
+            Self::Reordered => "a consumer was given a message after a later one",
+            Self::Stalled => "a message never came though it still might, or came far too late",
+            Self::DeadLettered => "a message went to a dead-letter queue",
+            Self::Rejected => "a message was refused, and its producer knows",
+            Self::Parked => "a broker keeps a message that it delivers no more",
+            Self::NotApplicable => "the fault does not apply",
+        }
+    }
 
     /// How a cell writes it.
     pub const fn name(self) -> &'static str {
@@ -205,10 +225,13 @@ impl Cell {
     pub fn compute(&self) -> Result<Computed, Vec<Problem>> {
         if !(self.fault.applies)(self.variant) {
             let codes = Codes(vec![Code::NotApplicable]);
-            return Ok(Computed { codes, counts: Vec::new(), outcome: None });
+            let directory = Directory::default();
+            return Ok(Computed { codes, counts: Vec::new(), outcome: None, directory });
         }
         let script = self.script();
-        let outcome = play(&self.write(&script, true))?;
+        let text = self.write(&script, true);
+        let outcome = play(&text)?;
+        let directory = super::directory(&read(&text)?.0);
         let delayed = match script.grace {
             Some(grace) => {
                 let usual = play(&self.write(&script, false))?;
@@ -226,7 +249,7 @@ impl Cell {
         }
         let counts = counts.iter().filter(|(.., count)| 0 < *count);
         let counts = counts.map(|(_, what, count)| format!("{count} {what}")).collect();
-        Ok(Computed { codes: Codes(codes), counts, outcome: Some(outcome) })
+        Ok(Computed { codes: Codes(codes), counts, outcome: Some(outcome), directory })
     }
 }
 

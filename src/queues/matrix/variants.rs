@@ -32,8 +32,9 @@ pub struct Variant {
 }
 
 impl Variant {
-    /// The variant and its parameters, as a scenario has them.
-    pub(super) fn choice(&self, condition: Option<&Condition>) -> String {
+    /// The variant and its parameters, as a scenario has them, under a condition of its own or the
+    /// usual one.
+    pub fn choice(&self, condition: Option<&Condition>) -> String {
         let more = condition.map_or("", |condition| condition.params);
         let is_instead = condition.is_some_and(|condition| condition.is_instead);
         let params = if is_instead { "" } else { self.params };
