@@ -345,6 +345,28 @@ fn shares_follow_weights_where_weights_are_known() {
 }
 
 #[test]
+fn another_weight_comes_to_the_same_as_building_with_it() {
+    for case in cases().into_iter().take(CATALOGUE.len()) {
+        if !case.capabilities.weights || !case.capabilities.history_free {
+            continue;
+        }
+        let mut members = Membership::uniform(10);
+        let mut placement = case.build(&members, 4);
+        for weight in [3.0, 0.5, 1.0] {
+            members.reweight(MemberId(4), weight);
+            placement.reweight(MemberId(4), weight).expect("it knows weights");
+            let anew = case.build(&members, 4);
+            assert_eq!(
+                owners(&*placement, 20_000),
+                owners(&*anew, 20_000),
+                "{}: a weight of {weight}",
+                case.label
+            );
+        }
+    }
+}
+
+#[test]
 fn another_weight_moves_keys_only_to_or_from_its_member() {
     for case in cases().into_iter().take(CATALOGUE.len()) {
         let Capabilities { weights, minimal_disruption, .. } = case.capabilities;
