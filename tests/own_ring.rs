@@ -320,6 +320,7 @@ fn the_bench_tells_every_ring_once_and_marks_its_clock() {
 }
 
 /// Whether Python can be had; says so where it cannot.
+#[expect(clippy::print_stderr, reason = "a test that checks nothing has to say so")]
 fn has_python(test: &str) -> bool {
     let found = Command::new("python3").arg("--version").output().is_ok();
     if !found {

@@ -163,7 +163,7 @@ fn contenders(size: u32, only: Option<&str>) -> Vec<Contender> {
     add("flip", OURS, &|| ours("flip", size));
     add("flip", "fliphash 0.1.0", &|| {
         let last = u64::from(size) - 1;
-        each(move |key| fliphash::fliphash_xxh3_64(&key.to_le_bytes(), ..=last))
+        each(move |key| fliphash::fliphash_64(key, ..=last))
     });
     add("power", OURS, &|| ours("power", size));
     add("power", "power-consistent-hash 0.1.0", &|| {
