@@ -57,14 +57,16 @@ pub(super) fn jump(key: u64, count: u32) -> u32 {
 /// The bucket, and how many draws it took; who does not ask for them does not pay for them.
 #[inline]
 fn jump_counted(mut key: u64, count: u32) -> (u32, u32) {
-    let (mut bucket, mut next, mut draws) = (0_u32, 0_u64, 0_u32);
-    while next < u64::from(count) {
+    let (mut bucket, mut next, mut draws) = (0_u32, 0_i64, 0_u32);
+    while next < i64::from(count) {
         bucket = next as u32;
         draws += 1;
         key = key.wrapping_mul(MULTIPLIER).wrapping_add(1);
-        // Exact on every platform: one multiplication and one division of floats, and a cast.
-        let chance = 2_147_483_648.0 / ((key >> 33) as f64 + 1.0);
-        next = ((f64::from(bucket) + 1.0) * chance) as u64;
+        // Exact on every platform: one multiplication and one division of floats, and a cast. The
+        // draw has 31 bits, and where the product does not fit it is past the last bucket anyway:
+        // so the types are those that processors convert in one instruction.
+        let chance = 2_147_483_648.0 / f64::from((key >> 33) as u32 + 1);
+        next = ((f64::from(bucket) + 1.0) * chance) as i64;
     }
     (bucket, draws)
 }
