@@ -24,6 +24,7 @@ mod judge;
 mod link;
 pub mod matrix;
 pub mod measure;
+pub mod recorded;
 mod redis;
 mod redis_client;
 mod redis_list;
