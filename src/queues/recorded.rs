@@ -3,7 +3,7 @@
 //! `docs/histories.md` tells the format. Order of sends is the order of the producers' lines, order
 //! of deliveries that of the consumers'; times are not needed, because no clock is shared by both.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
@@ -224,11 +224,11 @@ pub fn judge(recorded: &Recorded) -> Vec<Opinion> {
 fn order(recorded: &Recorded) -> (String, Vec<(bool, usize, String)>) {
     let place =
         |id: &str| recorded.messages.get(id).and_then(|message| message.sent).map(|at| at.1);
-    let mut seen: BTreeMap<(&str, &str), ()> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
     let mut by_consumer: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     let mut distance_max = 0;
     for (id, consumer) in &recorded.delivered {
-        let is_first = seen.insert((consumer, id), ()).is_none();
+        let is_first = seen.insert((consumer, id));
         let (true, Some(place)) = (is_first, place(id)) else { continue };
         // Sorted: how many later ones this consumer had before is a search away.
         let earlier = by_consumer.entry(consumer).or_default();
