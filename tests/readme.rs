@@ -7,6 +7,9 @@
 //! is left to `.ci/run`. All commands of a file run one after the other in one fresh folder that
 //! holds a copy of `scenarios/`.
 //!
+//! A fenced block of the kind `yaml` is a workflow to be copied: its `run:` steps are run too, in
+//! their place and order, but those that install something.
+//!
 //! `UPDATE_README=1` writes the output as it is into the pages.
 
 #![expect(clippy::print_stdout, reason = "a test without a harness tells what it checked")]
@@ -28,6 +31,23 @@ fn main() -> ExitCode {
         let mut lines = text.lines().peekable();
         while let Some(line) = lines.next() {
             let _ = writeln!(written, "{line}");
+            if line.trim() == "```yaml" {
+                while let Some(line) = lines.next_if(|next| next.trim() != "```") {
+                    let _ = writeln!(written, "{line}");
+                    let step = line.trim_start().trim_start_matches("- ");
+                    let Some(command) = step.strip_prefix("run: ") else { continue };
+                    let Some(told) = run(command, folder.path()) else { continue };
+                    if told.exit == 0 {
+                        passed += 1;
+                        println!("ok      {}: step {command}", page.display());
+                    } else {
+                        failed += 1;
+                        println!("FAILED  {}: step {command}", page.display());
+                        println!("exit {}\n{}{}", told.exit, told.out, told.err);
+                    }
+                }
+                continue;
+            }
             if line.trim() != "```console" {
                 continue;
             }
@@ -86,7 +106,11 @@ fn run(line: &str, folder: &Path) -> Option<Told> {
         Some((line, exit)) => (line.trim(), exit.trim().parse().expect("an exit is a number")),
         None => (line.trim(), 0),
     };
-    if line.starts_with("cargo test") || line.starts_with("git clone") || line.starts_with("cd ") {
+    if line.starts_with("cargo test")
+        || line.starts_with("cargo install")
+        || line.starts_with("git clone")
+        || line.starts_with("cd ")
+    {
         return None;
     }
     let program = env!("CARGO_BIN_EXE_stormglass");
