@@ -132,6 +132,8 @@ const FINDINGS: &[Finding] = &[
 const PICTURES: &[Picture] = &[
     Picture::Load(&measure::NODE_KEYS),
     Picture::Floor { of: &measure::KEY_REMAP, floor: &measure::KEY_REMAP_FLOOR },
+    Picture::Swept(Headline::value(&measure::KEY_SKEW)),
+    Picture::Cost { cost: &measure::TABLE_BYTES, worth: &measure::KEY_SKEW },
 ];
 
 const SIDE_BY_SIDE: &[Beside] = &[

@@ -65,7 +65,11 @@ fn settled_after(group: &Group<'_>, horizon: Option<SimTime>) -> Option<Option<S
     let wing = WINGS.iter().find(|wing| wing.subject == group.subject)?;
     let courses = wing.brief.pictures.iter().filter_map(|picture| match picture {
         Picture::Course(metric) => Some(*metric),
-        Picture::Load(_) | Picture::Floor { .. } | Picture::Percentiles(_) => None,
+        Picture::Load(_)
+        | Picture::Floor { .. }
+        | Picture::Percentiles(_)
+        | Picture::Swept(_)
+        | Picture::Cost { .. } => None,
     });
     let mut latest: Option<Option<SimDuration>> = None;
     for metric in courses {

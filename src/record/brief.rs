@@ -96,6 +96,16 @@ pub enum Picture {
     Percentiles(&'static Metric),
     /// A metric over virtual time, with the faults: from curves of the metric.
     Course(&'static Metric),
+    /// A number over the values of a parameter that a sweep varies: drawn where there is one such
+    /// parameter, and its values are numbers.
+    Swept(Headline),
+    /// What each variant costs and what it is worth, a mark each: the chart that one chooses by.
+    Cost {
+        /// What it costs.
+        cost: &'static Metric,
+        /// What it is worth.
+        worth: &'static Metric,
+    },
 }
 
 impl Headline {

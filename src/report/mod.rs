@@ -14,7 +14,7 @@ pub mod stored;
 
 use crate::record::claims::Verdict;
 use crate::record::statistics::Estimate;
-use crate::record::{FaultSpan, Unit};
+use crate::record::{FaultSpan, Metric, Unit};
 
 /// A report: what was asked, what was found, and how to find it again.
 #[derive(Clone, Debug, PartialEq)]
@@ -219,7 +219,7 @@ pub enum Plot {
 }
 
 /// What a horizontal axis is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Horizontal {
     /// Places from 1 up, in the order of their values.
     Rank,
@@ -228,15 +228,21 @@ pub enum Horizontal {
     Quantile,
     /// Seconds of virtual time.
     Time,
+    /// A parameter of this name.
+    Swept(String),
+    /// What each costs, in this metric; a mark for each line's one point, no line.
+    Cost(&'static Metric),
 }
 
 impl Horizontal {
     /// Its name in files.
-    pub const fn name(self) -> &'static str {
+    pub fn name(&self) -> &str {
         match self {
             Self::Rank => "rank",
             Self::Quantile => "quantile",
             Self::Time => "seconds",
+            Self::Swept(parameter) => parameter,
+            Self::Cost(metric) => metric.name,
         }
     }
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::{Composer, NAMED_MAX, each_or_ends};
 use crate::kernel::rng::Seed;
 use crate::record::brief::{Finding, Headline, Picture};
-use crate::record::statistics;
+use crate::record::statistics::{self, Estimate};
 use crate::record::summary::{Group, Statistic, common};
-use crate::record::{Curve, FaultSpan, Metric, Profile, Record, Sample, Unit};
+use crate::record::{Better, Curve, FaultSpan, Metric, Profile, Record, Sample, Unit};
 use crate::report::quantity::{Scale, show_times};
 use crate::report::{BarSeries, Chart, Horizontal, Plot, Point, Series};
 
@@ -23,6 +23,8 @@ impl<'a> Composer<'a> {
             Picture::Floor { of, floor } => self.floor_chart(of, floor).into_iter().collect(),
             Picture::Percentiles(metric) => self.percentile_charts(metric),
             Picture::Course(metric) => self.course_charts(metric),
+            Picture::Swept(headline) => self.swept_charts(headline),
+            Picture::Cost { cost, worth } => self.cost_chart(cost, worth).into_iter().collect(),
         }
     }
 
@@ -41,6 +43,160 @@ impl<'a> Composer<'a> {
             String::new()
         };
         (self.groups.clone().into_iter().take(DRAWN_MAX).enumerate(), note)
+    }
+
+    /// `headline` over the one parameter that varies, a chart for each place.
+    fn swept_charts(&self, headline: Headline) -> Vec<Chart> {
+        let Some(parameter) = self.varied() else { return Vec::new() };
+        let places = self.places(headline.metric, headline.statistic);
+        let chart = |(index, at): (usize, &&str)| self.swept_chart(headline, &parameter, index, at);
+        // Later places repeat the first one's shape; the tables have them.
+        places.iter().enumerate().take(1).filter_map(chart).collect()
+    }
+
+    /// The name of the parameter that varies, where it is one, and all its values are numbers.
+    fn varied(&self) -> Option<String> {
+        let mut names: Vec<&str> = Vec::new();
+        for (name, value) in self.groups.iter().flat_map(|group| group.point) {
+            value.parse::<f64>().ok().filter(|value| value.is_finite())?;
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+        match names.as_slice() {
+            [name] => Some((*name).to_owned()),
+            _ => None,
+        }
+    }
+
+    fn swept_chart(
+        &self,
+        headline: Headline,
+        parameter: &str,
+        index: usize,
+        at: &str,
+    ) -> Option<Chart> {
+        let metric = headline.metric;
+        let mut series: Vec<Series> = Vec::new();
+        for (group, summary) in self.groups.iter().zip(self.row(headline, at)) {
+            let (Some(summary), Some((_, value))) = (summary, group.point.first()) else {
+                continue;
+            };
+            let estimate = summary.estimate;
+            let x: f64 = value.parse().ok()?;
+            let point = Point { x, y: estimate.mean, low: estimate.low, high: estimate.high };
+            let known = series.iter().position(|line| line.name == group.variant);
+            match known {
+                Some(index) => series[index].points.push(point),
+                None if series.len() < DRAWN_MAX => {
+                    let (name, style) = (group.variant.to_owned(), series.len());
+                    series.push(Series { name, style, points: vec![point] });
+                }
+                None => (),
+            }
+        }
+        for line in &mut series {
+            line.points.sort_by(|a, b| a.x.total_cmp(&b.x));
+        }
+        series.retain(|line| 2 <= line.points.len());
+        let first = series.first()?;
+        let (from, to) = (first.points.first()?, first.points.last()?);
+        let ends: Vec<(String, f64)> = (series.iter())
+            .filter_map(|line| {
+                let (from, to) = (line.points.first()?, line.points.last()?);
+                (0.0 < from.y).then(|| (line.name.clone(), to.y / from.y))
+            })
+            .collect();
+        let each =
+            each_or_ends(&ends, TITLE_ROOM, |name, y| format!("{name} {} times", show_times(y)));
+        let title = format!(
+            "{} from {parameter} {} to {}: {each} as much",
+            sentence_case(metric.title),
+            from.x,
+            to.x
+        );
+        Some(Chart {
+            name: format!("{}-by-parameter", self.name(metric, index)),
+            description: format!("{} over {parameter}. {title}.", metric.title),
+            title,
+            subtitle: format!(
+                "{} over {parameter}; mean of {}, band: 95 % interval",
+                metric.title,
+                self.seeds()
+            ),
+            y_label: metric.title.to_owned(),
+            y_unit: metric.unit,
+            plot: Plot::Lines {
+                x: Horizontal::Swept(parameter.to_owned()),
+                series,
+                reference: None,
+                faults: Vec::new(),
+            },
+        })
+    }
+
+    /// What each costs against what it is worth: a mark each.
+    fn cost_chart(&self, cost: &'static Metric, worth: &'static Metric) -> Option<Chart> {
+        /// Fewer are read from the table.
+        const MARKS_MIN: usize = 3;
+        /// More could not be told apart.
+        const MARKS_MAX: usize = 40;
+        let costs = self.row(Headline::value(cost), "");
+        let worths = self.row(Headline::value(worth), "");
+        let mut series = Vec::new();
+        let mut best: Option<(String, f64)> = None;
+        for (index, (group, pair)) in self.groups.iter().zip(costs.iter().zip(worths)).enumerate() {
+            let (Some(cost), Some(of)) = (pair.0, pair.1) else { continue };
+            let (x, Estimate { mean: y, low, high, .. }) = (cost.estimate.mean, of.estimate);
+            if !x.is_finite() || !y.is_finite() {
+                continue;
+            }
+            let is_better = |than: f64| match worth.better {
+                Better::Higher => than < y,
+                Better::Lower | Better::Neither => y < than,
+            };
+            if best.as_ref().is_none_or(|(_, than)| is_better(*than)) {
+                best = Some((group.label(), y));
+            }
+            let points = vec![Point { x, y, low, high }];
+            series.push(Series { name: group.label(), style: index, points });
+        }
+        let cheapest = series.iter().min_by(|a, b| a.points[0].x.total_cmp(&b.points[0].x))?;
+        if !(MARKS_MIN..=MARKS_MAX).contains(&series.len()) {
+            return None;
+        }
+        let (best, _) = best?;
+        let show = |metric: &Metric, value| Scale::of(metric.unit, &[value]).show_with_unit(value);
+        let describe = |line: &Series| {
+            let Point { x, y, .. } = line.points[0];
+            format!("{}, {} for {}", line.name, show(worth, y), show(cost, x))
+        };
+        let dearest = series.iter().find(|line| line.name == best)?;
+        let way = if worth.better == Better::Higher { "most" } else { "least" };
+        let title = if best == cheapest.name {
+            format!("{} has the least {} and the {way} {}", best, cost.title, worth.title)
+        } else {
+            format!("Cheapest: {}. Best: {}", describe(cheapest), describe(dearest))
+        };
+        Some(Chart {
+            name: format!("{}-for-{}", self.name(worth, 0), cost.name.replace('_', "-")),
+            description: format!("{} against {}. {title}.", worth.title, cost.title),
+            title,
+            subtitle: format!(
+                "{} against {}; mean of {}, whiskers: 95 % interval",
+                worth.title,
+                cost.title,
+                self.seeds()
+            ),
+            y_label: worth.title.to_owned(),
+            y_unit: worth.unit,
+            plot: Plot::Lines {
+                x: Horizontal::Cost(cost),
+                series,
+                reference: None,
+                faults: Vec::new(),
+            },
+        })
     }
 
     fn load_chart(&self, metric: &'static Metric) -> Option<Chart> {

@@ -59,7 +59,7 @@ fn numbers(chart: &Chart) -> Result<Artefact, RenderError> {
     let mut sheet;
     match &chart.plot {
         Plot::Lines { x, series, .. } => {
-            sheet = Sheet::new(&["series", x.name(), "mean", "least", "most", "unit"])?;
+            sheet = Sheet::new(&["series", &text(x.name()), "mean", "least", "most", "unit"])?;
             for line in series {
                 for point in &line.points {
                     let [x, y, low, high] = [point.x, point.y, point.low, point.high].map(number);

@@ -14,10 +14,14 @@ const LANE: f64 = 19.0;
 const NAME_ROOM_MAX: f64 = 190.0;
 /// Names stand at least so far below each other.
 const NAME_GAP: f64 = 17.0;
+/// Names beside marks stand at least so far below each other.
+const MARK_GAP: f64 = 14.0;
+/// From so many times as much on, what lies between is seen on a logarithmic axis only.
+const LOG_FROM: f64 = 8.0;
 
 pub(super) struct Lines<'a> {
     pub(super) chart: &'a Chart,
-    pub(super) x: Horizontal,
+    pub(super) x: &'a Horizontal,
     pub(super) series: &'a [Series],
     pub(super) reference: Option<&'a (f64, String)>,
     pub(super) faults: &'a [FaultSpan],
@@ -34,6 +38,10 @@ impl Lines<'_> {
             let name = fit(&line.name, LABEL_SIZE, NAME_ROOM_MAX)?;
             name_room = name_room.max(width(&name, LABEL_SIZE)?);
             names.push(name);
+        }
+        if self.is_of_marks() {
+            // Names stand beside their marks.
+            name_room = 0.0;
         }
         let number_row = if self.faults.is_empty() { 0.0 } else { 16.0 };
         let top = head.bottom() + SMALL_LINE + 12.0 + number_row;
@@ -58,25 +66,40 @@ impl Lines<'_> {
             let places: Vec<Place> =
                 self.corners(line, |p| p.y).into_iter().map(|(x, y)| map(x, y)).collect();
             canvas.line(&places, SERIES[line.style % SERIES.len()], 2.25)?;
+            if matches!(self.x, Horizontal::Swept(_)) {
+                for place in places {
+                    canvas.marker(place, line.style)?;
+                }
+            }
         }
-        self.draw_names(&canvas, frame, &names, &map)?;
+        if self.is_of_marks() {
+            self.draw_marks(&canvas, frame, &names, &map)?;
+        } else {
+            self.draw_names(&canvas, frame, &names, &map)?;
+        }
         self.draw_lanes(&canvas, frame, &x_axis, lanes_top)?;
         canvas.finish()?;
         Ok(size)
     }
 
-    fn x_title(&self) -> &'static str {
+    fn is_of_marks(&self) -> bool {
+        matches!(self.x, Horizontal::Cost(_))
+    }
+
+    fn x_title(&self) -> &str {
         match self.x {
             Horizontal::Rank => "nodes, from the least to the most loaded",
             Horizontal::Quantile => "percentile",
             Horizontal::Time => "virtual time",
+            Horizontal::Swept(parameter) => parameter,
+            Horizontal::Cost(metric) => metric.title,
         }
     }
 
     /// The number on the horizontal axis at which a point of `x` stands.
     fn on_axis(&self, x: f64) -> f64 {
         match self.x {
-            Horizontal::Rank | Horizontal::Time => x,
+            Horizontal::Rank | Horizontal::Time | Horizontal::Swept(_) | Horizontal::Cost(_) => x,
             Horizontal::Quantile => -libm::log10((1.0 - x).max(1e-12)),
         }
     }
@@ -118,6 +141,24 @@ impl Lines<'_> {
                     ticks.iter().map(|&tick| (tick, scale.show_with_unit(tick * 1e9))).collect();
                 Some(Axis::checked(0.0, end, false)?.with_ticks(ticks))
             }
+            Horizontal::Swept(_) => {
+                let first = ends.iter().copied().min_by(f64::total_cmp)?;
+                // The values that were run, and no others, have a tick.
+                let mut values = ends;
+                values.sort_by(f64::total_cmp);
+                values.dedup();
+                let is_logarithmic = 0.0 < first && LOG_FROM * first <= last;
+                let ticks = values.into_iter().map(|value| (value, value.to_string())).collect();
+                Some(Axis::checked(first, last, is_logarithmic)?.with_ticks(ticks))
+            }
+            Horizontal::Cost(metric) => {
+                let first = ends.iter().copied().min_by(f64::total_cmp)?;
+                if 0.0 < first && LOG_FROM * first <= last {
+                    Axis::logarithmic(&ends, metric.unit)
+                } else {
+                    Axis::linear(&ends, metric.unit)
+                }
+            }
         }
     }
 
@@ -127,7 +168,9 @@ impl Lines<'_> {
         values.extend(self.reference.map(|(level, _)| *level));
         match self.x {
             Horizontal::Quantile => Axis::logarithmic(&values, self.chart.y_unit),
-            Horizontal::Rank => Axis::linear(&values, self.chart.y_unit),
+            Horizontal::Rank | Horizontal::Swept(_) | Horizontal::Cost(_) => {
+                Axis::linear(&values, self.chart.y_unit)
+            }
             Horizontal::Time => {
                 // What stops must be seen to stop.
                 values.push(0.0);
@@ -144,7 +187,10 @@ impl Lines<'_> {
             Horizontal::Rank => {
                 points.flat_map(|p| [(p.x - 0.5, y(p)), (p.x + 0.5, y(p))]).collect()
             }
-            Horizontal::Quantile | Horizontal::Time => {
+            Horizontal::Quantile
+            | Horizontal::Time
+            | Horizontal::Swept(_)
+            | Horizontal::Cost(_) => {
                 points.map(|point| (self.on_axis(point.x), y(point))).collect()
             }
         }
@@ -156,7 +202,7 @@ impl Lines<'_> {
         line: &Series,
         map: &impl Fn(f64, f64) -> Place,
     ) -> Result<(), RenderError> {
-        if line.points.iter().all(|point| point.high <= point.low) {
+        if self.is_of_marks() || line.points.iter().all(|point| point.high <= point.low) {
             return Ok(());
         }
         let mut edge = self.corners(line, |point| point.high);
@@ -202,6 +248,46 @@ impl Lines<'_> {
             canvas.marker(end, style)?;
             let place = (frame.right + 18.0, height);
             canvas.text(&names[index], place, Anchor::Left, LABEL_SIZE, INK)?;
+        }
+        Ok(())
+    }
+
+    /// A mark for each point with its whisker, and its name beside it where there is room.
+    fn draw_marks(
+        &self,
+        canvas: &Canvas<'_>,
+        frame: Frame,
+        names: &[String],
+        map: &impl Fn(f64, f64) -> Place,
+    ) -> Result<(), RenderError> {
+        // (left, right, height) of what is written already.
+        let mut taken: Vec<(f64, f64, f64)> = Vec::new();
+        let is_sound = |point: &&Point| point.x.is_finite() && point.y.is_finite();
+        for (line, name) in self.series.iter().zip(names) {
+            let Some(point) = line.points.iter().find(is_sound) else { continue };
+            let (x, y) = map(point.x, point.y);
+            if point.low < point.high && point.low.is_finite() && point.high.is_finite() {
+                let ends = [map(point.x, point.low), map(point.x, point.high)];
+                canvas.line(&ends, SERIES[line.style % SERIES.len()], 1.25)?;
+            }
+            canvas.marker((x, y), line.style)?;
+            let long = width(name, SMALL_SIZE)?;
+            let is_right = x + 9.0 + long <= frame.right + 20.0;
+            let (left, anchor) =
+                if is_right { (x + 9.0, Anchor::Left) } else { (x - 9.0 - long, Anchor::Right) };
+            let is_free = |height: f64| {
+                (frame.top..=frame.bottom).contains(&height)
+                    && taken.iter().all(|&(from, to, at)| {
+                        to < left || left + long < from || MARK_GAP <= (at - height).abs()
+                    })
+            };
+            // As near as may be, above or below.
+            let steps = (0..40).map(|step| f64::from((step + 1) / 2) * MARK_GAP / 2.0);
+            let shifts = steps.enumerate().map(|(i, by)| if i % 2 == 0 { by } else { -by });
+            let height = shifts.map(|by| y + by).find(|height| is_free(*height)).unwrap_or(y);
+            taken.push((left, left + long, height));
+            let at = if is_right { x + 9.0 } else { x - 9.0 };
+            canvas.text(name, (at, height), anchor, SMALL_SIZE, INK)?;
         }
         Ok(())
     }

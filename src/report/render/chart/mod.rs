@@ -33,8 +33,7 @@ pub(super) fn svg(chart: &Chart) -> Result<String, RenderError> {
     let mut svg = String::new();
     let size = match &chart.plot {
         Plot::Lines { x, series, reference, faults } => {
-            let lines =
-                lines::Lines { chart, x: *x, series, reference: reference.as_ref(), faults };
+            let lines = lines::Lines { chart, x, series, reference: reference.as_ref(), faults };
             lines.draw(&mut svg, &head)?
         }
         Plot::Bars { groups, series, floor } => {
@@ -215,7 +214,13 @@ mod tests {
     }
 
     fn every_kind(values: &[f64]) -> Vec<Chart> {
-        let kinds = [Horizontal::Rank, Horizontal::Quantile, Horizontal::Time];
+        let kinds = [
+            Horizontal::Rank,
+            Horizontal::Quantile,
+            Horizontal::Time,
+            Horizontal::Swept(NASTY.into()),
+            Horizontal::Cost(&crate::record::summary::tests::WAIT),
+        ];
         let mut charts: Vec<Chart> = kinds.map(|kind| lines(kind, values)).into();
         charts.push(bars(values));
         charts
