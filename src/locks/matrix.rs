@@ -18,7 +18,7 @@ use crate::kernel::rng::Seed;
 use crate::model::surroundings::Surroundings;
 
 use super::judge::{Finding, Verdicts};
-use super::testbed::{LocksConfig, check};
+use super::testbed::{LocksConfig, check, check_choice};
 use super::{CATALOGUE, Entry, Played, Servers, Tokens};
 
 pub use faults::{FAULTS, Fault};
@@ -133,12 +133,6 @@ impl Mode {
 }
 
 impl Variant {
-    /// The row of the catalogue that it plays.
-    fn entry(&self) -> &'static Entry {
-        let mut found = CATALOGUE.iter().filter(|entry| entry.about.name == self.name);
-        found.next().expect("a variant of the matrix is in the catalogue")
-    }
-
     /// Whether its cells have that column.
     pub fn has(&self, mode: Mode) -> bool {
         let entry = self.entry();
@@ -211,8 +205,9 @@ impl Cell {
     /// # Errors
     /// With what is wrong with its scenario: a mistake of ours.
     pub fn compute(&self, base: &Base) -> Result<Computed, Vec<Problem>> {
-        let (config, around) = read(&self.scenario(base))?;
-        let played = super::play(&config.variants[0], &config, &around, Seed(1));
+        let entry = self.variant.entry();
+        let (config, around) = read(&self.scenario(base), Some(entry))?;
+        let played = (entry.play)(&config.variants[0], &config, &around, Seed(1));
         let verdicts = Verdicts::of(&played.history, played.servers, &played.directory);
         let grants = &played.history.grants;
         let first_other = grants.iter().find(|grant| grant.client != grants[0].client);
@@ -232,8 +227,12 @@ impl Cell {
     }
 }
 
-/// Reads of a scenario what a cell has.
-pub(super) fn read(text: &str) -> Result<(LocksConfig, Surroundings), Vec<Problem>> {
+/// Reads of a scenario what a cell has. Its variants are `own`, where that is given, and in the
+/// catalogue where it is not.
+pub(super) fn read(
+    text: &str,
+    own: Option<&Entry>,
+) -> Result<(LocksConfig, Surroundings), Vec<Problem>> {
     let mut problems = Problems::default();
     let value = Value::parse(text, 0, &mut problems);
     let field = |path: &[&str]| {
@@ -247,8 +246,14 @@ pub(super) fn read(text: &str) -> Result<(LocksConfig, Surroundings), Vec<Proble
     let network = field(&["network"]).and_then(|table| Config::read(table, &mut problems));
     let faults =
         field(&["fault"]).map_or(Some(Vec::new()), |list| Config::read(list, &mut problems));
-    if let Some(config) = &config {
-        check(config, &mut problems);
+    match (&config, own) {
+        (Some(config), Some(entry)) => {
+            for choice in &config.variants {
+                check_choice(entry, choice, config, &mut problems);
+            }
+        }
+        (Some(config), None) => check(config, &mut problems),
+        (None, _) => (),
     }
     match (config, network, faults) {
         (Some(config), Some(network), Some(faults)) if problems.is_empty() => {

@@ -88,6 +88,7 @@ impl Report<'_> {
         self.count(&BELIEF_VIOLATIONS, operational.pairs);
         self.count(&BELIEF_VIOLATIONS_BY_DEADLINE, by_deadline.pairs);
         self.add(&BELIEF_OVERLAP, "", operational.total.as_ns() as f64);
+        self.add(&BELIEF_OVERLAP_LONGEST, "", operational.longest.as_ns() as f64);
         self.count(&EFFECT_VIOLATIONS, effect.bad_sections.len() as u64);
         self.count(&LOST_INCREMENTS, effect.lost_increments);
         self.count(&FOREIGN_RELEASES, service.foreign_releases);
@@ -132,7 +133,11 @@ impl Report<'_> {
             self.add(&SELF_REACQUIRE, "", share);
         }
         self.count(&STREAK_MAX, handovers.streak_max);
-        self.add(&JAIN, "", jain(&grants, self.played.directory.group("client").len()));
+        let client_count = self.played.directory.group("client").len();
+        self.add(&JAIN, "", jain(&grants, client_count));
+        if let Some(least) = jain_in_windows(&grants, client_count) {
+            self.add(&JAIN_WINDOW, "", least);
+        }
 
         let count = grants.len() as f64;
         if !grants.is_empty() {
@@ -145,7 +150,16 @@ impl Report<'_> {
                 self.add(&MESSAGES_PER_GRANT, traffic.kind, traffic.count as f64 / all);
             }
         }
-        self.sample(&UNAVAILABILITY, unavailability(history));
+        for (kind, times) in unavailability(history) {
+            self.samples.push(Sample {
+                metric: &UNAVAILABILITY,
+                at: kind.to_owned(),
+                distribution: times,
+            });
+        }
+        if let Some(healing) = healing(self.played) {
+            self.add(&HEALING, "", healing.as_ns() as f64);
+        }
     }
 
     fn sample(&mut self, metric: &'static Metric, distribution: Distribution) {
@@ -223,26 +237,81 @@ fn jain(grants: &[&Grant], client_count: usize) -> f64 {
     if squares == 0.0 { 1.0 } else { sum * sum / (client_count as f64 * squares) }
 }
 
-/// How long after the death of a holder the next client was granted its lock.
-fn unavailability(history: &History) -> Distribution {
-    let mut found = Distribution::new();
-    for (at, node, change) in &history.changes {
-        if !matches!(change, Change::ProcessDown | Change::MachineDown) {
-            continue;
+/// The least of the index over all windows of ten grants a client; none where there are not so many
+/// grants.
+fn jain_in_windows(grants: &[&Grant], client_count: usize) -> Option<f64> {
+    let mut by_time = grants.to_vec();
+    by_time.sort_by_key(|grant| grant.granted);
+    let size = 10 * client_count;
+    let mut counts = vec![0_u64; client_count];
+    let mut squares = 0;
+    let mut least: Option<f64> = None;
+    for (index, grant) in by_time.iter().enumerate() {
+        let count = &mut counts[grant.client.index()];
+        squares += 2 * *count + 1;
+        *count += 1;
+        if size <= index {
+            let count = &mut counts[by_time[index - size].client.index()];
+            squares -= 2 * *count - 1;
+            *count -= 1;
         }
+        if size <= index + 1 {
+            let jain = (size * size) as f64 / (client_count as f64 * squares as f64);
+            least = Some(least.map_or(jain, |least| least.min(jain)));
+        }
+    }
+    least
+}
+
+/// How long after a holder was lost the next client was granted its lock, by how it was lost.
+fn unavailability(history: &History) -> Vec<(&'static str, Distribution)> {
+    let mut found = vec![
+        ("process died", Distribution::new()),
+        ("machine died", Distribution::new()),
+        ("stood still", Distribution::new()),
+    ];
+    for (at, node, change) in &history.changes {
+        let kind = match change {
+            Change::ProcessDown => 0,
+            Change::MachineDown => 1,
+            Change::Paused => 2,
+            Change::Up | Change::Resumed => continue,
+        };
+        // One that stands still goes on believing.
         let held = history.grants.iter().filter(|grant| {
-            grant.client == *node && grant.ended == Some(GrantEnd::Died) && grant.until == *at
+            grant.client == *node
+                && match change {
+                    Change::Paused => grant.granted < *at && *at < grant.until,
+                    _ => grant.ended == Some(GrantEnd::Died) && grant.until == *at,
+                }
         });
         for lost in held {
             let next = history.grants.iter().filter(|grant| {
                 grant.lock == lost.lock && *at <= grant.granted && grant.client != *node
             });
             if let Some(next) = next.map(|grant| grant.granted).min() {
-                found.add(next.since(*at).as_ns());
+                found[kind].1.add(next.since(*at).as_ns());
             }
         }
     }
+    found.retain(|(_, times)| 0 < times.count());
     found
+}
+
+/// How long after the last fault was over the next grant came, where somebody waited then and one
+/// did come.
+fn healing(played: &Played) -> Option<SimDuration> {
+    let history = &played.history;
+    let ends = played.faults.iter().map(|fault| fault.until);
+    let over = ends.filter(|until| *until < history.end).max()?;
+    let waits = |wait: &super::history::Wait| {
+        wait.requested <= over && wait.ended.is_none_or(|(ended, _)| over < ended)
+    };
+    if !history.waits.iter().any(waits) {
+        return None;
+    }
+    let next = history.grants.iter().map(|grant| grant.granted).filter(|at| over <= *at).min()?;
+    Some(next.since(over))
 }
 
 fn grants_over_time(history: &History) -> Curve {
@@ -269,6 +338,7 @@ pub const METRICS: &[&Metric] = &[
     &BELIEF_VIOLATIONS,
     &BELIEF_VIOLATIONS_BY_DEADLINE,
     &BELIEF_OVERLAP,
+    &BELIEF_OVERLAP_LONGEST,
     &EFFECT_VIOLATIONS,
     &LOST_INCREMENTS,
     &FOREIGN_RELEASES,
@@ -289,10 +359,12 @@ pub const METRICS: &[&Metric] = &[
     &STREAK_MAX,
     &BYPASS_MAX,
     &JAIN,
+    &JAIN_WINDOW,
     &TRIES_PER_GRANT,
     &WAKES_PER_GRANT,
     &MESSAGES_PER_GRANT,
     &UNAVAILABILITY,
+    &HEALING,
 ];
 
 macro_rules! metrics {
@@ -318,6 +390,8 @@ metrics! {
         "As l2_violations, but a belief also ends at the validity deadline on the client's own clock, where its protocol tells it one.";
     BELIEF_OVERLAP = "l2_overlap", "L2: overlap of beliefs", Nanoseconds, Lower:
         "The sum of the overlaps that l2_violations counts.";
+    BELIEF_OVERLAP_LONGEST = "l2_overlap_longest", "L2: longest overlap of beliefs", Nanoseconds, Lower:
+        "The longest of the overlaps that l2_violations counts.";
     EFFECT_VIOLATIONS = "l3_violations", "L3: sections with a bad effect", Count, Lower:
         "Sections on a cycle of the conflict graph of all operations that the resource let through, or with a write that was let through after one with a later token.";
     LOST_INCREMENTS = "lost_increments", "lost increments", Count, Lower:
@@ -358,12 +432,16 @@ metrics! {
         "The most grants of a lock to other clients that asked for it later than a client that still waited.";
     JAIN = "jain", "Jain fairness index", Ratio, Higher:
         "(sum x)² / (n · sum x²) over the grants x of each of the n clients; 1 is perfectly fair, 1/n is one client having all.";
+    JAIN_WINDOW = "jain_window", "Jain fairness index, worst window", Ratio, Higher:
+        "The least Jain fairness index over all windows of ten grants a client.";
     TRIES_PER_GRANT = "tries_per_grant", "tries a grant", Ratio, Lower:
         "Requests for a lock that clients sent (one, where several servers are asked together) over grants.";
     WAKES_PER_GRANT = "wakes_per_grant", "wake-ups a grant", Ratio, Lower:
         "How often clients were told to look whether they can have a lock, over grants.";
     MESSAGES_PER_GRANT = "messages_per_grant", "messages a grant", Ratio, Lower:
         "Messages of one kind that were sent in the whole run, over all grants.";
-    UNAVAILABILITY = "unavailability", "unavailable after a holder's death", Nanoseconds, Lower:
-        "From the death of a client that holds a lock until another client sees a grant of it.";
+    UNAVAILABILITY = "unavailability", "unavailable after a holder's loss", Nanoseconds, Lower:
+        "From the death or the pause of a client that holds a lock until another client sees a grant of it, by what happened to the holder.";
+    HEALING = "healing", "first grant after the last fault", Nanoseconds, Lower:
+        "From the end of the last fault until the next grant, where a client waited then.";
 }

@@ -357,6 +357,19 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// Plays `choice`, which was checked, under `seed`, and says what came of it.
+    pub fn simulate(
+        &self,
+        choice: &Choice,
+        config: &LocksConfig,
+        around: &Surroundings,
+        seed: Seed,
+    ) -> Record {
+        measure::record(choice, config, around, seed, &(self.play)(choice, config, around, seed))
+    }
+}
+
 impl Listed for Entry {
     fn about(&self) -> &About {
         &self.about
@@ -395,10 +408,7 @@ impl Servers {
 
 /// Plays `choice`, which was checked, under `seed`.
 pub fn play(choice: &Choice, config: &LocksConfig, around: &Surroundings, seed: Seed) -> Played {
-    let entry = choice
-        .find("lock", CATALOGUE, &mut Problems::default())
-        .expect("the choice was checked when it was read");
-    (entry.play)(choice, config, around, seed)
+    (entry_of(choice).play)(choice, config, around, seed)
 }
 
 /// Plays `choice`, which was checked, under `seed`, and says what came of it.
@@ -408,6 +418,10 @@ pub fn simulate(
     around: &Surroundings,
     seed: Seed,
 ) -> Record {
-    let played = play(choice, config, around, seed);
-    measure::record(choice, config, around, seed, &played)
+    entry_of(choice).simulate(choice, config, around, seed)
+}
+
+fn entry_of(choice: &Choice) -> &'static Entry {
+    let found = choice.find("lock", CATALOGUE, &mut Problems::default());
+    found.expect("the choice was checked when it was read")
 }

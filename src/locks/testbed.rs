@@ -21,7 +21,7 @@ use super::load::Load;
 use super::party::Role;
 use super::resource::{Fencing, ResourceRole};
 use super::section::WorkerRole;
-use super::{CATALOGUE, LockProtocol, Servers, Terms, Tokens};
+use super::{CATALOGUE, Entry, LockProtocol, Servers, Terms, Tokens};
 
 config! {
     /// Lock clients at work on a resource.
@@ -215,16 +215,21 @@ fn directory(config: &LocksConfig, server_count: u32) -> Directory {
 pub fn check(config: &LocksConfig, problems: &mut Problems) {
     for choice in &config.variants {
         let Some(entry) = choice.find("lock", CATALOGUE, problems) else { continue };
-        (entry.check)(choice, problems);
-        let name = entry.about.name;
-        if config.fencing != Fencing::None && entry.tokens == Tokens::None {
-            problems.add(choice.place, format!("`{name}` has no fencing tokens"));
-        } else if config.fencing == Fencing::CheckWithService && !entry.validates {
-            problems.add(
-                choice.place,
-                format!("`{name}` has no service that could check a token for the resource"),
-            );
-        }
+        check_choice(entry, choice, config, problems);
+    }
+}
+
+/// Tells all that is wrong with a choice of `entry` for `config`.
+pub fn check_choice(entry: &Entry, choice: &Choice, config: &LocksConfig, problems: &mut Problems) {
+    (entry.check)(choice, problems);
+    let name = entry.about.name;
+    if config.fencing != Fencing::None && entry.tokens == Tokens::None {
+        problems.add(choice.place, format!("`{name}` has no fencing tokens"));
+    } else if config.fencing == Fencing::CheckWithService && !entry.validates {
+        problems.add(
+            choice.place,
+            format!("`{name}` has no service that could check a token for the resource"),
+        );
     }
 }
 

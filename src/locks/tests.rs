@@ -11,7 +11,7 @@ use crate::record::Record;
 /// Plays what stands below `[experiment.locks]`, and further tables after it.
 fn run(text: &str, seed: u64) -> (Played, Verdicts) {
     let text = format!("[network]\ndelay = \"1ms\"\n[experiment.locks]\n{text}");
-    let (config, around) = read(&text).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let (config, around) = read(&text, None).unwrap_or_else(|problems| panic!("{problems:?}"));
     let played = play(&config.variants[0], &config, &around, Seed(seed));
     let verdicts = Verdicts::of(&played.history, played.servers, &played.directory);
     (played, verdicts)
@@ -19,7 +19,7 @@ fn run(text: &str, seed: u64) -> (Played, Verdicts) {
 
 fn record(text: &str, seed: u64) -> Record {
     let text = format!("[network]\ndelay = \"1ms\"\n[experiment.locks]\n{text}");
-    let (config, around) = read(&text).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let (config, around) = read(&text, None).unwrap_or_else(|problems| panic!("{problems:?}"));
     simulate(&config.variants[0], &config, &around, Seed(seed))
 }
 

@@ -17,7 +17,7 @@ fn choice(id: &str) -> String {
 fn run(choice: &str, text: &str, seed: u64) -> (Played, Verdicts) {
     let text =
         format!("[network]\ndelay = \"1ms\"\n[experiment.locks]\nvariants = [{choice}]\n{text}");
-    let (config, around) = read(&text).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let (config, around) = read(&text, None).unwrap_or_else(|problems| panic!("{problems:?}"));
     let played = play(&config.variants[0], &config, &around, Seed(seed));
     let verdicts = Verdicts::of(&played.history, played.servers, &played.directory);
     (played, verdicts)

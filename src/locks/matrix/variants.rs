@@ -3,7 +3,7 @@
 //! Ticks and other intervals of a product are scaled with its time to live: what is checked every
 //! half second of a minute's lease is checked every ten milliseconds of a second's.
 
-use super::{Base, duration};
+use super::{Base, CATALOGUE, Entry, duration};
 
 /// A lock of the matrix.
 #[derive(Debug)]
@@ -23,9 +23,40 @@ pub struct Variant {
     pub(super) lock_delay_ms: f64,
     /// Whether another server takes its address over when it is lost.
     pub(super) fails_over: bool,
+    /// The lock itself, where it is not in the catalogue.
+    own: Option<&'static Entry>,
 }
 
 impl Variant {
+    /// A row for a lock that is not in the catalogue: by its id, what tables call it, and its
+    /// parameters in the base script. The second argument of `params` is the time-out of a request
+    /// in milliseconds, where a script sets one.
+    pub const fn of_own(
+        id: &'static str,
+        title: &'static str,
+        entry: &'static Entry,
+        params: fn(&Base, Option<f64>) -> String,
+    ) -> Self {
+        Self {
+            id,
+            title,
+            name: entry.about.name,
+            params,
+            down_ms: |_| 5.0,
+            lock_delay_ms: 0.0,
+            fails_over: false,
+            own: Some(entry),
+        }
+    }
+
+    /// The row of the catalogue that it plays.
+    pub(super) fn entry(&self) -> &'static Entry {
+        self.own.unwrap_or_else(|| {
+            let mut found = CATALOGUE.iter().filter(|entry| entry.about.name == self.name);
+            found.next().expect("a variant of the matrix is in the catalogue")
+        })
+    }
+
     /// The variant and its parameters in the base script, as a scenario has them.
     pub fn choice(&self, base: &Base) -> String {
         self.choice_with(base, None, &[])
@@ -61,6 +92,7 @@ pub const VARIANTS: &[Variant] = &[
         down_ms: |_| 5.0,
         lock_delay_ms: 0.0,
         fails_over: false,
+        own: None,
     },
     Variant {
         id: "V1b",
@@ -73,6 +105,7 @@ pub const VARIANTS: &[Variant] = &[
         down_ms: |_| 5.0,
         lock_delay_ms: 0.0,
         fails_over: false,
+        own: None,
     },
     Variant {
         id: "V2",
@@ -87,6 +120,7 @@ pub const VARIANTS: &[Variant] = &[
         down_ms: |_| 5.0,
         lock_delay_ms: 0.0,
         fails_over: false,
+        own: None,
     },
     Variant {
         id: "V3",
@@ -99,6 +133,7 @@ pub const VARIANTS: &[Variant] = &[
         down_ms: |_| 5.0,
         lock_delay_ms: 0.0,
         fails_over: false,
+        own: None,
     },
     Variant {
         id: "V4",
@@ -108,6 +143,7 @@ pub const VARIANTS: &[Variant] = &[
         down_ms: |_| 5.0,
         lock_delay_ms: 0.0,
         fails_over: false,
+        own: None,
     },
     Variant {
         id: "V5",
@@ -121,6 +157,7 @@ pub const VARIANTS: &[Variant] = &[
         down_ms: |_| 5.0,
         lock_delay_ms: 0.0,
         fails_over: false,
+        own: None,
     },
     Variant {
         id: "V5w",
@@ -136,6 +173,7 @@ pub const VARIANTS: &[Variant] = &[
         down_ms: |_| 5.0,
         lock_delay_ms: 0.0,
         fails_over: false,
+        own: None,
     },
     Variant {
         id: "V6",
@@ -145,6 +183,7 @@ pub const VARIANTS: &[Variant] = &[
         down_ms: |_| 5.0,
         lock_delay_ms: 0.0,
         fails_over: false,
+        own: None,
     },
     Variant {
         id: "V6d",
@@ -154,6 +193,7 @@ pub const VARIANTS: &[Variant] = &[
         down_ms: |_| 5.0,
         lock_delay_ms: 0.0,
         fails_over: false,
+        own: None,
     },
     Variant {
         id: "V7u",
@@ -163,6 +203,7 @@ pub const VARIANTS: &[Variant] = &[
         down_ms: |_| LEADER_DOWN_MS,
         lock_delay_ms: 0.0,
         fails_over: false,
+        own: None,
     },
     Variant {
         id: "V7",
@@ -172,6 +213,7 @@ pub const VARIANTS: &[Variant] = &[
         down_ms: |_| LEADER_DOWN_MS,
         lock_delay_ms: 0.0,
         fails_over: false,
+        own: None,
     },
     Variant {
         id: "V8x",
@@ -181,6 +223,7 @@ pub const VARIANTS: &[Variant] = &[
         down_ms: |_| LEADER_DOWN_MS,
         lock_delay_ms: 0.0,
         fails_over: false,
+        own: None,
     },
     Variant {
         id: "V8",
@@ -190,6 +233,7 @@ pub const VARIANTS: &[Variant] = &[
         down_ms: |_| LEADER_DOWN_MS,
         lock_delay_ms: 0.0,
         fails_over: false,
+        own: None,
     },
     Variant {
         id: "V9",
@@ -208,6 +252,7 @@ pub const VARIANTS: &[Variant] = &[
         down_ms: |_| LEADER_DOWN_MS,
         lock_delay_ms: LOCK_DELAY_MS,
         fails_over: false,
+        own: None,
     },
     Variant {
         id: "V10",
@@ -217,6 +262,7 @@ pub const VARIANTS: &[Variant] = &[
         down_ms: |_| LEADER_DOWN_MS,
         lock_delay_ms: 0.0,
         fails_over: false,
+        own: None,
     },
     Variant {
         id: "V11",
@@ -229,6 +275,7 @@ pub const VARIANTS: &[Variant] = &[
         down_ms: |_| 50.0,
         lock_delay_ms: 0.0,
         fails_over: true,
+        own: None,
     },
     Variant {
         id: "V11c",
@@ -242,6 +289,7 @@ pub const VARIANTS: &[Variant] = &[
         down_ms: |_| 50.0,
         lock_delay_ms: 0.0,
         fails_over: true,
+        own: None,
     },
     Variant {
         id: "V12",
@@ -255,6 +303,7 @@ pub const VARIANTS: &[Variant] = &[
         down_ms: |_| 5.0,
         lock_delay_ms: 0.0,
         fails_over: false,
+        own: None,
     },
 ];
 
