@@ -313,6 +313,9 @@ fn main() -> io::Result<()> {
 }
 
 /// What the lock does under contention, and under every fault of the matrix beside redis-py's.
+///
+/// # Errors
+/// Where `out` cannot be written.
 pub fn show(out: &mut impl Write) -> io::Result<()> {
     let mut problems = Problems::default();
     let text = "variants = [\"claims\"]\nclients = 8\nhorizon = \"60s\"\n";
