@@ -66,6 +66,9 @@ fn report() -> String {
     place.write("scenarios/quickstart.toml", format!("{scenario}{claim}").as_bytes());
     for entry in fs::read_dir("scenarios/data").unwrap() {
         let path = entry.unwrap().path();
+        if path.is_dir() {
+            continue;
+        }
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         place.write(&format!("scenarios/data/{name}"), &fs::read(&path).unwrap());
     }
