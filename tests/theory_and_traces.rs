@@ -1,4 +1,5 @@
-//! `validate` and `backtest` as a user meets them: files in, a verdict and an exit code out.
+//! `validate`, `backtest`, `judge queues` and the retry storm as a user meets them: files in, a
+//! verdict and an exit code out.
 
 mod support;
 
@@ -83,4 +84,17 @@ fn records_of_a_queue_are_judged_and_mistakes_in_them_told() {
     let torn = place.run(&["judge", "queues", "sent.jsonl", "torn.jsonl"]);
     assert_eq!(torn.code, 2, "{}{}", torn.out, torn.err);
     assert!(torn.err.contains("torn.jsonl:1: not a JSON object"), "{}", torn.err);
+}
+
+#[test]
+fn the_retry_storm_stays_and_is_cured_as_the_theory_has_it() {
+    for name in ["metastable", "metastable-cured"] {
+        let scenario = format!("{}/scenarios/queues/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+        let ran = Place::new().run(&["check", &scenario, "--seeds", "4"]);
+        assert_eq!(ran.code, 0, "{name}: {}{}", ran.out, ran.err);
+    }
+    let scenario = format!("{}/scenarios/queues/metastable.toml", env!("CARGO_MANIFEST_DIR"));
+    let calm = ["--set", "queues.producers.retry.retries=0", "--seeds", "4"];
+    let ran = Place::new().run(&[&["check", &scenario][..], &calm].concat());
+    assert_eq!(ran.code, 1, "without retries nothing of it is so: {}{}", ran.out, ran.err);
 }
