@@ -69,6 +69,22 @@ fn a_trace_that_the_model_explains_passes_and_another_fails() {
 }
 
 #[test]
+fn what_cannot_be_backtested_is_refused_in_its_own_words() {
+    let place = Place::with_scenario(support::SMALL);
+    place.write("trace.csv", b"arrival_ms,service_ms,latency_ms\n0,1,1\n");
+    place.write("far.csv", b"arrival_ms,service_ms,latency_ms\n0,1,1\n1e300,1,1\n");
+    let backtest = |trace| place.run(&["backtest", "scenarios/small.toml", "--trace", trace]);
+    let rings = backtest("trace.csv");
+    assert_eq!(
+        (rings.code, rings.err.as_str()),
+        (2, "error: scenarios/small.toml has no queues to backtest\n")
+    );
+    let far = backtest("far.csv");
+    assert_eq!(far.code, 2, "{}", far.out);
+    assert!(far.err.contains("far.csv:3:1"), "{}", far.err);
+}
+
+#[test]
 fn records_of_a_queue_are_judged_and_mistakes_in_them_told() {
     let place = Place::new();
     let sent = "{\"id\":1,\"type\":\"send\"}\n{\"id\":1,\"type\":\"confirm\"}\n";

@@ -40,6 +40,9 @@ pub(super) struct BacktestArgs {
 /// The name under which the scenario sees the trace.
 const LENT: &str = "measured-trace.csv";
 
+/// No trace is longer: a year.
+const ARRIVAL_MS_MAX: f64 = 366.0 * 86_400_000.0;
+
 /// What is compared.
 const STATISTICS: [&str; 4] = ["mean", "p50", "p90", "p99"];
 
@@ -49,6 +52,13 @@ pub(super) fn backtest(
     console: &mut Console,
 ) -> Result<Exit, Failure> {
     let measured = Measured::read(&args.trace)?;
+    // As it stands first: a mistake in the file, or a file without queues, is told as such.
+    let plain = scenario::load(&args.scenario, &Alterations::default());
+    let plain = plain.map_err(Failure::Scenario)?;
+    if plain.cells.iter().all(|cell| cell.experiment.subject() != Subject::Queues) {
+        let scenario = args.scenario.display();
+        return Err(Failure::Usage(format!("{scenario} has no queues to backtest")));
+    }
     let mut sets = args.sets.clone();
     sets.push(format!("queues.producers.load={{ open = {{ trace = {{ file = \"{LENT}\" }} }} }}"));
     sets.push("queues.producers.count=1".into());
@@ -116,9 +126,6 @@ pub(super) fn backtest(
             lines.push_str(&format!("{object}\n"));
         }
     }
-    if rows.len() == 1 {
-        return Err(Failure::Usage("the scenario has no queues to backtest".into()));
-    }
     let verdict = if is_within { "all within" } else { "NOT all within" };
     console.print(&match format {
         Format::Human => format!(
@@ -154,6 +161,9 @@ impl Measured {
         for row in file.rows(&columns, &mut problems).unwrap_or_default() {
             let numbers = [0, 1, 2].map(|column| row.number(column, &mut problems));
             if let [Some(arrival), Some(_), Some(latency)] = numbers {
+                if ARRIVAL_MS_MAX < arrival {
+                    problems.add(row.place, "expected an arrival within a year of the first");
+                }
                 measured.last_ms = measured.last_ms.max(arrival);
                 measured.latencies.push(latency);
             }
