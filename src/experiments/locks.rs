@@ -161,9 +161,15 @@ impl Matrix for LockMatrix {
     fn explain(&self, cell: &Cell) -> Result<Course, String> {
         let computed = Self::computed(cell)?;
         let lines = timeline(&computed).into_iter();
+        let mut words = vec!["A, B and C are client-1, client-2 and client-3.".into()];
+        let (base, of_cell) = (Base::default(), Self::cell(cell));
+        let choice = of_cell.choice(&base);
+        if choice != of_cell.variant.choice(&base) {
+            words.push(format!("In this script it is {choice}."));
+        }
         Ok(Course {
             verdict: verdict(&computed),
-            words: vec!["A, B and C are client-1, client-2 and client-3.".into()],
+            words,
             columns: vec!["ms", "believes", "held by", "event"],
             lines: lines
                 .map(|line| vec![ms(line.at), line.believes, line.held, line.event])

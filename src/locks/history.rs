@@ -163,6 +163,11 @@ impl Recorder {
             Indication::Woken(_) => self.history.wakes.push(now),
             Indication::Granted { lock, token, valid_for } => {
                 let Some(wait) = self.end_wait(now, n, lock, WaitEnd::Granted) else { return };
+                let grants = &self.history.grants;
+                if self.open_grants[n].iter().any(|&index| grants[index].lock == lock) {
+                    // It has entered again what it believes it holds.
+                    return;
+                }
                 self.open_grants[n].push(self.history.grants.len());
                 self.history.grants.push(Grant {
                     section: wait.section,

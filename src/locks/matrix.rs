@@ -172,6 +172,12 @@ pub fn cells(variant: &'static Variant, fault: &'static Fault) -> Vec<Cell> {
 }
 
 impl Cell {
+    /// The variant with the parameters that it has in this cell, as a scenario has them.
+    pub fn choice(&self, base: &Base) -> String {
+        let script = (self.fault.script)(self.variant, self.variant.servers(base), base);
+        self.variant.choice_with(base, script.reply_timeout_ms, script.options)
+    }
+
     /// The scenario, as a file that `run` accepts.
     pub fn scenario(&self, base: &Base) -> String {
         let script = (self.fault.script)(self.variant, self.variant.servers(base), base);

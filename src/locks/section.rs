@@ -97,7 +97,7 @@ struct Running {
     phase: Phase,
     /// How many of the locks were granted, or asked about, in this phase.
     index: usize,
-    /// How often the current lock was entered, or left.
+    /// How often the current lock was entered and not left.
     times: u32,
     grants: Vec<Grant>,
     outcome: Outcome,
@@ -186,10 +186,10 @@ impl<P: LockProtocol> Worker<P> {
                     self.go_on(ctx);
                     return;
                 }
-                running.times = 0;
                 running.grants.push(Grant { token, value: 0 });
                 running.index += 1;
                 if running.index < running.section.locks.len() {
+                    running.times = 0;
                     running.phase = Phase::Requesting;
                 } else {
                     running.index = 0;
@@ -351,9 +351,9 @@ impl<P: LockProtocol> Worker<P> {
             Phase::Releasing => {
                 let lock = running.section.locks[running.index];
                 running.phase = Phase::AwaitingRelease;
-                running.times += 1;
+                running.times -= 1;
                 // Until it has left as often as it entered, it counts on the lock.
-                if running.times == running.section.entries {
+                if running.times == 0 {
                     ctx.indicate(Told::Section(Progress::Releases(id, lock)));
                 }
                 self.tell(Input::Request(Request::Release(lock)), ctx);
@@ -387,16 +387,19 @@ impl<P: LockProtocol> Worker<P> {
         self.tell(Input::Request(Request::Check(lock)), ctx);
     }
 
-    /// Gives the section up, and releases what it has of its locks.
+    /// Gives the section up, and releases what it has of its locks: the one that it was entering
+    /// too, as often as it has entered it.
     fn leave(&mut self, outcome: Outcome, ctx: &mut Ctx<'_, P>) {
         let Some(running) = &mut self.running else { return };
         running.outcome = outcome;
-        running.times = 0;
-        if running.grants.is_empty() {
-            running.phase = Phase::Ending;
-        } else {
-            running.phase = Phase::Releasing;
-            running.index = running.grants.len() - 1;
+        let all = running.grants.len();
+        let is_entered = all < running.section.locks.len() && 0 < running.times;
+        if !is_entered {
+            running.times = running.section.entries;
+        }
+        match if is_entered { Some(all) } else { all.checked_sub(1) } {
+            Some(index) => (running.phase, running.index) = (Phase::Releasing, index),
+            None => running.phase = Phase::Ending,
         }
         self.step += 1;
         ctx.set_timer(SimDuration::ZERO, Alarm::Section(SectionTimer::Step(self.step)));
@@ -405,14 +408,14 @@ impl<P: LockProtocol> Worker<P> {
     /// A lock was released; the one before it is next.
     fn released(&mut self, _: Release, ctx: &mut Ctx<'_, P>) {
         let Some(running) = &mut self.running else { return };
-        if running.times < running.section.entries {
+        if 0 < running.times {
             running.phase = Phase::Releasing;
             self.go_on(ctx);
             return;
         }
-        running.times = 0;
         if 0 < running.index {
             running.index -= 1;
+            running.times = running.section.entries;
             running.phase = Phase::Releasing;
             self.step += 1;
             ctx.set_timer(SimDuration::ZERO, Alarm::Section(SectionTimer::Step(self.step)));

@@ -225,7 +225,8 @@ impl Keys {
 #[derive(Clone, Debug)]
 pub(in crate::locks) struct KeysRole {
     /// Whether each attempt makes a key of its own, and sees only by looking whether it is the
-    /// first (ZooKeeper); else a session has one key for each lock, and sees at once (etcd).
+    /// first, but for a thread that holds the lock already, which counts its entries and asks
+    /// nobody (Curator); else a session has one key for each lock, and sees at once (etcd).
     pub(in crate::locks) is_sequential: bool,
     /// What a client makes of its own key having gone while it waited.
     pub(in crate::locks) own: OwnKey,
@@ -259,6 +260,8 @@ struct Attempt {
     session: u64,
     /// Of its key, once it is known.
     place: u64,
+    /// How often it is held beyond the first time.
+    again: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -349,9 +352,17 @@ impl Flow for Keyed {
         core: &mut Core<Self>,
         ctx: &mut Ctx<'_, Self>,
     ) {
+        let held = self.attempts.get_mut(&lock).filter(|a| matches!(a.stage, Stage::Held));
+        if let Some(held) = held.filter(|_| self.role.is_sequential) {
+            // `LockData.lockCount`: whatever has become of the session meanwhile.
+            held.again += 1;
+            self.hold(lock, core, ctx);
+            return;
+        }
         self.next_number += 1;
         let number = self.next_number;
-        let attempt = Attempt { stage: Stage::NeedsSession, number, session: 0, place: 0 };
+        let attempt =
+            Attempt { stage: Stage::NeedsSession, number, session: 0, place: 0, again: 0 };
         self.attempts.insert(lock, attempt);
         if let Some(until) = until {
             ctx.set_timer(until.since(ctx.now()), Timer::Patience(lock, number));
@@ -368,6 +379,10 @@ impl Flow for Keyed {
 
     fn release(&mut self, lock: LockId, core: &mut Core<Self>, ctx: &mut Ctx<'_, Self>) {
         match self.attempts.get_mut(&lock) {
+            Some(attempt) if matches!(attempt.stage, Stage::Held) && 0 < attempt.again => {
+                attempt.again -= 1;
+                ctx.indicate(Indication::Released { lock, how: Release::Done });
+            }
             Some(attempt) if matches!(attempt.stage, Stage::Held) => {
                 let name = attempt.name(self.role.is_sequential);
                 let call = core.ask(Command::Delete { lock, name }, ctx);

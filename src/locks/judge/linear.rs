@@ -40,19 +40,19 @@ pub struct MustHold {
 /// Two that cannot both be, where there are such.
 pub fn check(mut stretches: Vec<MustHold>) -> Result<(), [MustHold; 2]> {
     stretches.sort_unstable();
-    for pair in stretches.windows(2) {
-        let [first, second] = [pair[0], pair[1]];
-        if first.lock != second.lock {
-            continue;
-        }
-        let is_later = match (first.token, second.token) {
-            (Some(before), Some(after)) => before < after,
-            _ => true,
-        };
+    let mut newest: Option<MustHold> = None;
+    for (index, second) in stretches.iter().enumerate() {
+        let first = index.checked_sub(1).map(|before| stretches[before]);
         // An acquisition may return at the instant at which a release is invoked: the release
         // takes effect first.
-        if second.from < first.until || !is_later {
-            return Err([first, second]);
+        if let Some(first) = first.filter(|f| f.lock == second.lock && second.from < f.until) {
+            return Err([first, *second]);
+        }
+        if second.token.is_some() {
+            let newest = newest.replace(*second).filter(|newest| newest.lock == second.lock);
+            if let Some(newest) = newest.filter(|newest| second.token <= newest.token) {
+                return Err([newest, *second]);
+            }
         }
     }
     Ok(())
@@ -136,5 +136,18 @@ mod tests {
         let with = |token, grant: Grant| Grant { token: Some(Token(token)), ..grant };
         assert!(of_grants(&[with(1, grant(A, 0, 5)), with(2, grant(B, 5, 9))]));
         assert!(!of_grants(&[with(2, grant(A, 0, 5)), with(2, grant(B, 6, 9))]));
+        // One that has none in between hides nothing, and another lock has its own.
+        let three = [with(2, grant(A, 0, 5)), grant(B, 6, 9), with(1, grant(A, 10, 12))];
+        assert!(!of_grants(&three));
+        let elsewhere = Grant { lock: LockId(1), ..with(1, grant(B, 6, 9)) };
+        assert!(of_grants(&[with(2, grant(A, 0, 5)), elsewhere]));
+    }
+
+    #[test]
+    fn stretches_may_touch_and_not_overlap() {
+        assert!(of_grants(&[grant(A, 0, 5), grant(B, 5, 9)]));
+        assert!(!of_grants(&[grant(A, 0, 6), grant(B, 5, 9)]));
+        let elsewhere = Grant { lock: LockId(1), ..grant(B, 5, 9) };
+        assert!(of_grants(&[grant(A, 0, 6), elsewhere]));
     }
 }

@@ -116,8 +116,8 @@ impl<'a> Judge<'a> {
             self.verdict.violations += 1;
             self.findings.add(at, || {
                 format!(
-                    "at {} {name} applied another entry at place {place} of the log than was \
-                     applied there before",
+                    "at {} {name} applied something else at a place of the log than was applied \
+                     there before",
                     Ms(at)
                 )
             });

@@ -338,28 +338,29 @@ fn etcd(base: &Base, timeout_ms: Option<f64>, version: &str) -> String {
     )
 }
 
-/// `params` with one more, in the table that they have already, where it belongs into one.
+/// `params` with one field set, in place of what it was there; one that is set to nothing is left
+/// out, and is what it is by default. The field of a table, `log.fsync`, goes into the last table of
+/// that name: the variant's own, not one of a part of it. Such a table holds no others.
 fn with_option(params: &str, path: &str, value: &str) -> String {
-    let joined = |field: &str, rest: &str| match rest {
-        "" => field.to_owned(),
-        rest => format!("{field}, {rest}"),
-    };
-    let Some((table, field)) = path.split_once('.') else {
-        return joined(&format!("{path} = {value}"), params);
-    };
-    let open = format!("{table} = {{ ");
-    // The last such table: the variant's own, not one of a part of it.
-    match params.rsplit_once(&open) {
-        Some((before, after)) => {
-            // In place of what the field was.
-            let of_field = format!("{field} = ");
-            let rest = match after.strip_prefix(&of_field) {
-                Some(rest) => rest.split_once(", ").map_or("", |(_, rest)| rest),
-                None => after,
-            };
-            format!("{before}{open}{field} = {value}, {rest}")
+    let (table, field) = path.rsplit_once('.').map_or((None, path), |(t, f)| (Some(t), f));
+    let set = |fields: &str| {
+        let of_field = format!("{field} = ");
+        let others = fields.split(", ").filter(|other| !other.is_empty());
+        let mut fields: Vec<String> =
+            others.filter(|other| !other.starts_with(&of_field)).map(str::to_owned).collect();
+        if !value.is_empty() {
+            fields.push(format!("{of_field}{value}"));
         }
-        None => joined(&format!("{open}{field} = {value} }}"), params),
+        fields.join(", ")
+    };
+    let Some(table) = table else { return set(params) };
+    let open = format!("{table} = {{ ");
+    let parts =
+        params.rsplit_once(&open).and_then(|(before, rest)| Some((before, rest.split_once(" }")?)));
+    match parts {
+        Some((before, (fields, after))) => format!("{before}{open}{} }}{after}", set(fields)),
+        None if params.is_empty() => format!("{open}{} }}", set("")),
+        None => format!("{params}, {open}{} }}", set("")),
     }
 }
 
@@ -389,4 +390,27 @@ fn redlock(base: &Base, restart_delay_ms: f64) -> String {
         "ttl = \"{ttl}\", retry_min = \"{least}\", retry_max = \"{most}\", \
          restart_delay = \"{delay}\""
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_option;
+
+    #[test]
+    fn an_option_replaces_what_was_there_or_joins_it() {
+        let params = "a = \"1s\", log = { b = 1, c = 2 }, d = 3";
+        for (path, value, expected) in [
+            ("log.b", "7", "a = \"1s\", log = { c = 2, b = 7 }, d = 3"),
+            ("log.e", "7", "a = \"1s\", log = { b = 1, c = 2, e = 7 }, d = 3"),
+            ("log.c", "", "a = \"1s\", log = { b = 1 }, d = 3"),
+            ("new.e", "7", "a = \"1s\", log = { b = 1, c = 2 }, d = 3, new = { e = 7 }"),
+            ("d", "7", "a = \"1s\", log = { b = 1, c = 2 }, d = 7"),
+        ] {
+            assert_eq!(with_option(params, path, value), expected);
+        }
+        assert_eq!(with_option("", "log.b", "7"), "log = { b = 7 }");
+        let parts = "lock = { wait = { poll = 1 } }, wait = { wanted = 1, timeout = 2 }";
+        let without = "lock = { wait = { poll = 1 } }, wait = { timeout = 2 }";
+        assert_eq!(with_option(parts, "wait.wanted", ""), without);
+    }
 }
