@@ -18,6 +18,9 @@ use super::judge::Verdicts;
 use super::section::Outcome;
 use super::testbed::{LocksConfig, Played};
 
+#[cfg(test)]
+mod tests;
+
 /// The record of a run.
 pub(super) fn record(
     choice: &Choice,

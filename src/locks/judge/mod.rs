@@ -114,7 +114,7 @@ impl fmt::Display for Lock {
 
 /// Hand-made histories.
 #[cfg(test)]
-mod by_hand {
+pub(in crate::locks) mod by_hand {
     use super::*;
     use crate::locks::history::{Grant, GrantEnd};
     use crate::locks::resource::{Access, Effect};
@@ -122,17 +122,17 @@ mod by_hand {
     use crate::locks::{LockId, Token};
     use crate::model::node::NodeId;
 
-    pub(super) const A: NodeId = NodeId(0);
-    pub(super) const B: NodeId = NodeId(1);
-    pub(super) const C: NodeId = NodeId(2);
-    pub(super) const LOCK: LockId = LockId(0);
+    pub(in crate::locks) const A: NodeId = NodeId(0);
+    pub(in crate::locks) const B: NodeId = NodeId(1);
+    pub(in crate::locks) const C: NodeId = NodeId(2);
+    pub(in crate::locks) const LOCK: LockId = LockId(0);
 
-    pub(super) const fn ms(ms: u64) -> SimTime {
+    pub(in crate::locks) const fn ms(ms: u64) -> SimTime {
         SimTime::from_ms(ms)
     }
 
     /// `client-1` (A), `client-2` (B), `client-3` (C), `server-1` to `server-5`.
-    pub(super) fn names() -> Directory {
+    pub(in crate::locks) fn names() -> Directory {
         let mut names = Directory::default();
         names.add_group("client", 3);
         names.add_group("server", 5);
@@ -140,7 +140,7 @@ mod by_hand {
     }
 
     /// Client `client` believes from `granted` to `until`.
-    pub(super) fn grant(client: NodeId, granted: u64, until: u64) -> Grant {
+    pub(in crate::locks) fn grant(client: NodeId, granted: u64, until: u64) -> Grant {
         Grant {
             section: SectionId(granted),
             client,
@@ -156,7 +156,7 @@ mod by_hand {
     }
 
     /// Each client is in a section of its own number.
-    pub(super) fn effect(
+    pub(in crate::locks) fn effect(
         at: u64,
         client: NodeId,
         token: u64,
