@@ -466,10 +466,10 @@ fn power_loss(servers: Servers, base: &Base) -> Script {
     let lost: Vec<String> = (1..=count / 2 + 1).map(|number| format!("server-{number}")).collect();
     let lagging: Vec<String> =
         (count / 2 + 2..=count).map(|number| format!("server-{number}")).collect();
-    let mut script = Script::of(base, [0.6 * ttl_ms, 200.0, 200.0]);
+    let mut script = Script::of(base, [0.64 * ttl_ms, 200.0, 200.0]);
     script.steps.truncate(1);
     for client in [2, 3] {
-        let at = duration(0.45 * ttl_ms + 10.0 * f64::from(client - 2) + phase_ms);
+        let at = duration(0.55 * ttl_ms + 10.0 * f64::from(client - 2) + phase_ms);
         script.steps.push(format!("client = {client}, at = \"{at}\", work = \"200ms\""));
     }
     let cut = format!("partition = {{ sides = [{lost:?}, {lagging:?}] }}");

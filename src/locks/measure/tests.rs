@@ -32,7 +32,11 @@ fn record_of(history: History, faults: Vec<FaultSpan>, traffic: Vec<Traffic>) ->
 }
 
 fn of_grants(grants: impl IntoIterator<Item = Grant>) -> Record {
-    record_of(History { grants: grants.into_iter().collect(), ..History::default() }, vec![], vec![])
+    record_of(
+        History { grants: grants.into_iter().collect(), ..History::default() },
+        vec![],
+        vec![],
+    )
 }
 
 fn value(record: &Record, name: &str) -> f64 {
