@@ -130,6 +130,9 @@ fn markup_in_names_and_sentences_is_shown_and_not_obeyed() {
     let ran = place.run(&["run", SMALL_FILE]);
     assert_eq!(ran.code, 0, "{}", ran.err);
     for (name, bytes) in place.files("results/small") {
+        if name.ends_with(".png") {
+            continue;
+        }
         let text = String::from_utf8(bytes).unwrap();
         if name.ends_with(".html") || name.ends_with(".svg") || name.ends_with(".md") {
             assert!(!text.contains("<script>alert"), "{name}");

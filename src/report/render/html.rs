@@ -278,10 +278,19 @@ impl Page {
         put!(self, "{picture}</div>");
         put!(
             self,
-            "<figcaption class=\"quiet\">{} as <a href=\"charts/{name}.svg\">picture</a> and",
-            escape(&chart.y_label)
+            "<figcaption class=\"quiet\">{} as picture (<a href=\"charts/{name}.svg\">SVG</a>{}),",
+            escape(&chart.y_label),
+            if cfg!(feature = "png") {
+                format!(", <a href=\"charts/{name}.png\">PNG</a>")
+            } else {
+                String::new()
+            }
         );
-        put!(self, "<a href=\"charts/{name}.csv\">numbers</a></figcaption>\n</figure>");
+        put!(
+            self,
+            "<a href=\"charts/{name}.csv\">numbers</a> and\n\
+             <a href=\"charts/{name}.vl.json\">Vega-Lite</a></figcaption>\n</figure>"
+        );
         Ok(())
     }
 

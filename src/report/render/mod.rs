@@ -14,6 +14,7 @@ mod markdown;
 mod metrics;
 mod terminal;
 mod text;
+mod vega;
 
 use std::fmt;
 
@@ -95,11 +96,18 @@ pub fn files(
     ];
     files.push(lines(records));
     files.extend(csv::charts(report)?);
+    files.extend(vega::charts(report));
     files.extend(hgrm::files(&summary::groups(records)));
     #[cfg(feature = "charts")]
     for chart in charts(report) {
+        let svg = chart::svg(chart)?;
+        #[cfg(feature = "png")]
+        files.push(Artefact {
+            path: format!("charts/{}.png", chart.name),
+            bytes: chart::png(&svg)?,
+        });
         let path = format!("charts/{}.svg", chart.name);
-        files.push(Artefact { path, bytes: chart::svg(chart)?.into_bytes() });
+        files.push(Artefact { path, bytes: svg.into_bytes() });
     }
     Ok(files)
 }
@@ -300,6 +308,9 @@ mod tests {
     #[test]
     fn no_file_has_a_control_character_or_an_open_tag_from_a_name() {
         for file in all_files(&hostile()) {
+            if file.path.ends_with(".png") {
+                continue;
+            }
             let text = String::from_utf8(file.bytes).unwrap();
             let foreign = text.chars().find(|c| c.is_control() && *c != '\n');
             assert_eq!(foreign, None, "{}", file.path);
@@ -331,6 +342,20 @@ mod tests {
             let path = format!("charts/{name}.svg");
             let file = files.iter().find(|file| file.path == path).unwrap();
             insta::assert_snapshot!(name, String::from_utf8(file.bytes.clone()).unwrap());
+        }
+    }
+
+    #[cfg(feature = "png")]
+    #[test]
+    fn beside_each_picture_stands_one_of_pixels_twice_its_size() {
+        let files = all_files(&sample::records(3));
+        let pngs: Vec<&Artefact> = files.iter().filter(|f| f.path.ends_with(".png")).collect();
+        assert_eq!(pngs.len(), files.iter().filter(|file| file.path.ends_with(".svg")).count());
+        for png in pngs {
+            assert!(png.bytes.starts_with(b"\x89PNG\r\n\x1a\n"), "{}", png.path);
+            let width = u32::from_be_bytes(png.bytes[16..20].try_into().unwrap());
+            assert_eq!(width, 2 * 760, "{}", png.path);
+            assert!(png.bytes.len() < 200_000, "{}: {}", png.path, png.bytes.len());
         }
     }
 

@@ -39,8 +39,12 @@ impl Axis {
         let (least, greatest) = span(values)?;
         let low = if 0.0 <= least && least < 0.4 * greatest { 0.0 } else { least };
         let low = if greatest <= 0.0 { least } else { low };
-        let axis = Self::checked(low, greatest, false)?;
-        let step = nice_step((axis.high - axis.low) / 4.0);
+        let mut axis = Self::checked(low, greatest, false)?;
+        if low == 0.0 && greatest <= 0.0 {
+            // There is nothing below nothing.
+            axis.low = 0.0;
+        }
+        let step = nice_step_of(unit, (axis.high - axis.low) / 4.0);
         let first = (axis.low / step).floor();
         let last = (axis.high / step).ceil();
         let count = (last - first) as usize;
@@ -56,6 +60,9 @@ impl Axis {
         let positive: Vec<f64> = values.iter().copied().filter(|value| 0.0 < *value).collect();
         let (least, greatest) = span(&positive)?;
         let axis = Self::checked(least, greatest, true)?;
+        if unit == Unit::Bytes {
+            return axis.with_powers_of_two();
+        }
         let first = floor_log10(axis.low);
         let last = floor_log10(axis.high) + 1;
         let decades = last - first;
@@ -77,6 +84,24 @@ impl Axis {
         axis.ticks = (marks.into_iter())
             .filter(|mark| axis.low <= *mark && *mark <= axis.high)
             .map(|mark| (mark, scale_of(mark)))
+            .collect();
+        Some(axis)
+    }
+
+    /// A logarithmic axis of bytes, of which 1024 are a KiB: it ends at powers of two, and has a
+    /// tick at each second, fourth ... of them.
+    fn with_powers_of_two(self) -> Option<Self> {
+        let power = |exponent: i32| libm::pow(2.0, f64::from(exponent));
+        let first = libm::floor(libm::log2(self.low)) as i32;
+        let last = libm::ceil(libm::log2(self.high)) as i32;
+        let mut axis = Self::checked(power(first), power(last), true)?;
+        // Not more than eight, and 10 powers are the same digits in the next unit.
+        let every = [1, 2, 5, 10].into_iter().find(|every| last - first <= 8 * every);
+        let every = every.unwrap_or((last - first) / 8 + 1);
+        let from = first.div_euclid(every) + i32::from(first.rem_euclid(every) != 0);
+        axis.ticks = (from..=last.div_euclid(every))
+            .map(|index| power(index * every))
+            .map(|tick| (tick, Scale::of(Unit::Bytes, &[tick]).show_with_unit(tick)))
             .collect();
         Some(axis)
     }
@@ -106,6 +131,20 @@ fn span(values: &[f64]) -> Option<(f64, f64)> {
     let least = finite.clone().min_by(f64::total_cmp)?;
     let greatest = finite.max_by(f64::total_cmp)?;
     Some((least, greatest))
+}
+
+/// A round step of `unit`, at least `rough`: for bytes one that is round in KiB, MiB and so on.
+fn nice_step_of(unit: Unit, rough: f64) -> f64 {
+    let mut size = 1.0;
+    if unit == Unit::Bytes {
+        while 1024.0 * size <= rough {
+            size *= 1024.0;
+        }
+        // Between 512 and 1024 of a unit, half of the next is as round as it gets.
+        let step = nice_step(rough / size);
+        return if 500.0 < step { 1024.0 * size } else { step.max(1.0) * size };
+    }
+    nice_step(rough)
 }
 
 /// 1, 2, 2.5 or 5 times a power of ten, at least `rough`.
@@ -173,6 +212,21 @@ mod tests {
         );
         let axis = Axis::logarithmic(&[1e-200, 1e200], Unit::Ratio).unwrap();
         assert!(axis.ticks.len() < 20, "{}", axis.ticks.len());
+    }
+
+    #[test]
+    fn bytes_are_round_in_binary_units() {
+        let axis = Axis::logarithmic(&[41.0, 50_000.0], Unit::Bytes).unwrap();
+        assert_eq!(labels(&axis), ["64 B", "256 B", "1 KiB", "4 KiB", "16 KiB", "64 KiB"]);
+        let axis = Axis::linear(&[0.0, 7_000.0], Unit::Bytes).unwrap();
+        assert_eq!(labels(&axis), ["0 KiB", "2 KiB", "4 KiB", "6 KiB", "8 KiB"]);
+        let axis = Axis::linear(&[0.0, 2_500.0], Unit::Bytes).unwrap();
+        assert_eq!(labels(&axis), ["0 KiB", "1 KiB", "2 KiB", "3 KiB"]);
+    }
+
+    #[test]
+    fn what_never_happens_has_an_axis_from_zero_up() {
+        assert_eq!(Axis::linear(&[0.0, 0.0], Unit::Count).unwrap().low.to_bits(), 0);
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::report::render::text::clean;
 /// Liberation Sans 2.1.5, unmodified, under the SIL Open Font License (text in `assets/`). It has
 /// the metrics of Arial and Helvetica, so that the picture is laid out right where a viewer has
 /// only those.
-static FONT: &[u8] = include_bytes!("../../../../assets/LiberationSans-Regular.ttf");
+pub(super) static FONT: &[u8] = include_bytes!("../../../../assets/LiberationSans-Regular.ttf");
 const FAMILY: &str = "Liberation Sans, Arial, Helvetica, sans-serif";
 /// How many units of the drawing are a pixel of the picture.
 const GRID: f64 = 4.0;

@@ -8,6 +8,11 @@ mod axis;
 mod bars;
 mod canvas;
 mod lines;
+#[cfg(feature = "png")]
+mod png;
+
+#[cfg(feature = "png")]
+pub(super) use png::png;
 
 use axis::Axis;
 use canvas::{Anchor, Canvas, GRID_LINE, INK, MUTED, Place, fit_lines, width};
