@@ -81,11 +81,14 @@ impl Counts {
 }
 
 fn show(line: &Line) {
-    let Line { row, simulated, agreement } = line;
+    let Line { row, simulated, chance, agreement } = line;
     println!(
         "  {:<12} {agreement:<8} expected {:<16} simulated {:.6} ({:.6} to {:.6})",
         row.metric, row.expected, simulated.mean, simulated.low, simulated.high
     );
+    if let Some(chance) = chance {
+        println!("               judged as a chance: {chance:?}");
+    }
 }
 
 fn read(folder: &str) -> Result<Vec<Case>, String> {

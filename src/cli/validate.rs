@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::config::{DataFile, Problems};
 use crate::queues::validate::{
-    Agreement, Budget, Case, Line, Validation, cases, validate as settle,
+    Agreement, Budget, Case, Chance, Line, Validation, cases, validate as settle,
 };
 use crate::scenario::{DATA_BYTES_MAX, ScenarioError, Sources, read_text};
 
@@ -123,7 +123,7 @@ fn in_words(case: &Case, found: &Validation) -> String {
         ["  metric", "expected", "simulated", "± 95 %", "error", "verdict"].map(str::to_owned),
     ];
     for line in &found.lines {
-        let Line { row, simulated, agreement } = line;
+        let Line { row, simulated, agreement, .. } = line;
         rows.push([
             format!("  {}", row.metric),
             figures(row.expected),
@@ -137,14 +137,39 @@ fn in_words(case: &Case, found: &Validation) -> String {
             agreement.to_string(),
         ]);
     }
-    let _ = writeln!(text, "{}", columns(&rows));
+    text += &columns(&rows);
+    for Line { row, chance, .. } in &found.lines {
+        if let Some(Chance { expected, simulated, interval: (low, high) }) = *chance {
+            let _ = writeln!(
+                text,
+                "  {} was judged by a chance: {} ({} to {}), expected {}",
+                row.metric,
+                figures(simulated),
+                figures(low),
+                figures(high),
+                figures(expected)
+            );
+        }
+    }
+    let unknown = found.lines.iter().filter(|line| line.agreement == Agreement::Unknown);
+    let needed = unknown.map(Line::times_needed).fold(0.0, f64::max);
+    if 0.0 < needed && needed.is_finite() {
+        let events = needed * found.event_count as f64;
+        let _ = writeln!(
+            text,
+            "  unknown within {} events; about {} would settle it",
+            grouped(found.event_count),
+            figures(events)
+        );
+    }
+    text.push('\n');
     text
 }
 
 fn in_json(case: &Case, found: &Validation) -> String {
     let mut text = String::new();
     for line in &found.lines {
-        let Line { row, simulated, agreement } = line;
+        let Line { row, simulated, chance, agreement } = line;
         let object = json!({
             "reason": "closed_form",
             "id": case.id,
@@ -155,6 +180,9 @@ fn in_json(case: &Case, found: &Validation) -> String {
             "simulated": simulated.mean,
             "low": simulated.low,
             "high": simulated.high,
+            "chance": chance.map(|Chance { expected, simulated, interval: (low, high) }| {
+                json!({ "expected": expected, "simulated": simulated, "low": low, "high": high })
+            }),
             "verdict": agreement.to_string(),
         });
         let _ = writeln!(text, "{object}");

@@ -87,6 +87,8 @@ struct Life {
     key: u64,
     size_bytes: u32,
     priority: u8,
+    /// How long it is of use while it waits.
+    ttl: SimDuration,
     sent: Option<SimTime>,
     confirmed: Option<SimTime>,
     stored: Option<SimTime>,
@@ -203,6 +205,9 @@ pub(super) struct Times {
     pub(super) service: Distribution,
     pub(super) latency_moments: Moments,
     pub(super) wait_moments: Moments,
+    /// How long messages waited while they were of use: until they were begun, or until their time
+    /// to live was over, though a broker may let such a message lie until it is at the head.
+    pub(super) of_use: Moments,
     /// How many messages had to wait at all.
     pub(super) waited: u64,
     /// Latency and wait of each priority.
@@ -339,8 +344,8 @@ impl Judge {
             self.tally.within.offered += 1;
             self.tally.work.add(item.service.as_secs_f64());
         }
-        let life =
-            Life { producer, ..Life::new(intended, item.key, item.size_bytes, item.priority) };
+        let life = Life::new(intended, item.key, item.size_bytes, item.priority);
+        let life = Life { producer, ttl: item.ttl, ..life };
         let before = self.lives.insert(item.serial, life);
         assert!(before.is_none(), "{:?} was meant to be sent before", item.serial);
     }
@@ -474,6 +479,10 @@ impl Judge {
                 }
                 *self.tally.died.entry((why, is_kept)).or_default() += 1;
                 self.tally.within.died += u64::from(self.is_within(now));
+                let life = *self.life(token.serial, now);
+                if why == Death::Expired && self.is_within(life.intended) {
+                    self.times.of_use.add(life.ttl.as_secs_f64());
+                }
                 let life = self.life(token.serial, now);
                 life.death = Some((why, is_kept));
                 life.last = (now, if is_kept { "dead-lettered" } else { "dropped by the broker" });
@@ -636,10 +645,12 @@ impl Judge {
         }
         life.started = Some(now);
         let (intended, stored, priority) = (life.intended, life.stored, life.priority);
+        let ttl = life.ttl;
         if within.0 <= intended && intended < within.1 {
             let wait = now.since(stored.unwrap_or(intended));
             self.times.queue_wait.add(wait.as_ns());
             self.times.wait_moments.add(wait.as_secs_f64());
+            self.times.of_use.add(wait.min(ttl).as_secs_f64());
             if self.habits.has_priorities {
                 let (_, waits) = self.times.by_priority.entry(priority).or_default();
                 waits.add(wait.as_secs_f64());
@@ -883,6 +894,7 @@ impl Life {
             key,
             size_bytes,
             priority,
+            ttl: SimDuration::MAX,
             sent: None,
             confirmed: None,
             stored: None,

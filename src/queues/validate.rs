@@ -8,8 +8,18 @@
 //!
 //! The rule: a case is run under one seed after the other until the 95 % interval of each of its
 //! numbers is at most 1 % of the expected value to either side, or until the budget of events is
-//! spent, and then that number is unknown. It passes if the mean is no further from the expected value than
-//! half the interval and 0.5 %.
+//! spent, and then that number is unknown. It passes if the mean is no further from the expected
+//! value than half the interval and 0.5 %.
+//!
+//! How many messages came and how much work they brought is known in expectation, so both serve as
+//! controls of every mean (see [`Estimate::controlled`]).
+//!
+//! What is expected fewer than 100 times in a run is judged as a chance instead, by the exact
+//! binomial interval (see [`clustered_binomial_interval`]): a probability as it stands, and a
+//! quantile by the share of the messages beyond its expected value. That interval is not held to
+//! 1 %, and so at a confidence of 99.7 %: as rarely as with the half percent above an interval of
+//! 1 % is missed by chance. A quantile that is expected to be 0 lies on an atom, where a sample's
+//! is on the atom or beside it: it holds if no more messages lie beyond 0 than it says.
 
 mod models;
 
@@ -24,7 +34,7 @@ use crate::model::dist::Dist;
 use crate::model::load::{ArrivalsConfig, LoadConfig, TraceConfig};
 use crate::model::network::NetworkConfig;
 use crate::model::surroundings::Surroundings;
-use crate::record::statistics::{Estimate, binomial_interval};
+use crate::record::statistics::{Estimate, clustered_binomial_interval};
 
 use super::QueuesConfig;
 use super::judge::Watch;
@@ -102,8 +112,21 @@ pub struct Line {
     pub row: Row,
     /// What the simulator says.
     pub simulated: Estimate,
+    /// What was judged in place of the mean, if it was not that.
+    pub chance: Option<Chance>,
     /// Whether they agree.
     pub agreement: Agreement,
+}
+
+/// How often something happened of which a number of theory gives the chance.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Chance {
+    /// How probable theory says that it is.
+    pub expected: f64,
+    /// How often it happened, as a share of the trials.
+    pub simulated: f64,
+    /// The interval of its probability by the trials alone.
+    pub interval: (f64, f64),
 }
 
 /// Whether theory and simulator agree.
@@ -127,6 +150,14 @@ impl Line {
         } else {
             self.simulated.mean / self.row.expected - 1.0
         }
+    }
+
+    /// How many times the runs it would take for an interval of 1 % to either side: an interval is
+    /// half as wide after four times as many.
+    pub fn times_needed(&self) -> f64 {
+        let half_width = self.simulated.high - self.simulated.mean;
+        let ratio = half_width / (Budget::default().half_width * self.row.expected);
+        ratio * ratio
     }
 }
 
@@ -242,19 +273,43 @@ impl Experiment {
         self.config.producers.load = LoadConfig::Open(trace);
     }
 
-    fn run(&self, seed: Seed) -> Outcome {
+    fn run(&self, seed: Seed) -> Trial {
         self.simulate(seed, Watch::default())
     }
 
-    fn run_keeping_times(&self, seed: Seed) -> Outcome {
+    fn run_keeping_times(&self, seed: Seed) -> Trial {
         self.simulate(seed, Watch { times: true, ..Watch::default() })
     }
 
-    fn simulate(&self, seed: Seed, watch: Watch) -> Outcome {
+    fn simulate(&self, seed: Seed, watch: Watch) -> Trial {
         let setup = Setup { config: &self.config, around: &self.around };
         let choice: &Choice = &self.config.variants[0];
-        simulate_watched(choice, setup, seed, watch).expect("the choice was checked")
+        let outcome = simulate_watched(choice, setup, seed, watch).expect("the choice was checked");
+        let controls = self.controls(&outcome);
+        Trial { outcome, controls }
     }
+
+    fn controls(&self, outcome: &Outcome) -> Vec<f64> {
+        let judge = &outcome.judge;
+        let work = self.config.messages.tasks[0].service.mean_ns() / 1e9;
+        let mut controls = vec![judge.tally.work.mean() - work];
+        // What a trace brings is what another queue let go, which no parameter tells.
+        if let LoadConfig::Open(arrivals) = &self.config.producers.load
+            && !matches!(arrivals, ArrivalsConfig::Trace(_))
+        {
+            let expected = arrivals.mean_rate() * judge.window_length().as_secs_f64();
+            controls.push(judge.tally.within.offered as f64 - expected);
+        }
+        controls
+    }
+}
+
+/// One run, with what chance did to it that theory knows.
+#[derive(Debug)]
+struct Trial {
+    outcome: Outcome,
+    /// By how much the messages and their mean work were beyond expectation.
+    controls: Vec<f64>,
 }
 
 /// The parameters of a case.
@@ -302,6 +357,15 @@ impl Params {
     }
 }
 
+/// What the runs of a case say of one of its numbers, a value for each seed.
+#[derive(Debug, Default)]
+struct Samples {
+    values: Vec<f64>,
+    /// The share of the trials in which that happened of which the number gives the chance.
+    shares: Vec<f64>,
+    trial_count: u64,
+}
+
 /// Simulates `case` as far as `budget` allows.
 ///
 /// # Errors
@@ -311,30 +375,32 @@ pub fn validate(case: &Case, budget: &Budget) -> Result<Validation, String> {
         format!("unknown model `{}`, expected one of {}", case.model, models().join(", "))
     })?;
     let params = Params::read(&case.params)?;
-    let mut values: Vec<Vec<f64>> = vec![Vec::new(); case.rows.len()];
-    let (mut event_count, mut seed_count, mut trial_count) = (0, 0, 0);
+    let mut samples: Vec<Samples> = case.rows.iter().map(|_| Samples::default()).collect();
+    let mut controls: Vec<Vec<f64>> = Vec::new();
+    let (mut event_count, mut seed_count) = (0, 0);
     loop {
         seed_count += 1;
-        let outcomes = (model.run)(&params, Seed(seed_count.into()))?;
-        event_count += outcomes.iter().map(|outcome| outcome.record.event_count).sum::<u64>();
-        trial_count += outcomes[0].judge.tally.within.offered;
-        for (row, values) in case.rows.iter().zip(&mut values) {
-            let value = (model.measure)(&row.metric, &params, &outcomes);
-            values.push(
-                value.ok_or_else(|| format!("`{}` has no metric `{}`", case.model, row.metric))?,
-            );
+        let trials = (model.run)(&params, Seed(seed_count.into()))?;
+        event_count += trials.iter().map(|trial| trial.outcome.record.event_count).sum::<u64>();
+        controls.push(trials.iter().flat_map(|trial| trial.controls.clone()).collect());
+        for (row, samples) in case.rows.iter().zip(&mut samples) {
+            let value = (model.measure)(&row.metric, &params, &trials);
+            let value =
+                value.ok_or_else(|| format!("`{}` has no metric `{}`", case.model, row.metric))?;
+            samples.values.push(value);
+            if let Some((share, trial_count)) = models::chance(row, value, &trials) {
+                samples.shares.push(share);
+                samples.trial_count += trial_count;
+            }
         }
         let each = event_count / u64::from(seed_count);
         let is_spent = budget.event_count_max < event_count + each;
         if seed_count < SEEDS_MIN && !is_spent {
             continue;
         }
-        let lines: Vec<Line> = case
-            .rows
-            .iter()
-            .zip(&values)
-            .map(|(row, values)| judge(row, values, trial_count, budget))
-            .collect();
+        let judged = case.rows.iter().zip(&samples);
+        let lines: Vec<Line> =
+            judged.map(|(row, samples)| judge(row, samples, &controls, budget)).collect();
         let is_settled = lines.iter().all(|line| line.agreement != Agreement::Unknown);
         if is_settled || is_spent {
             return Ok(Validation { lines, event_count, seed_count });
@@ -342,30 +408,37 @@ pub fn validate(case: &Case, budget: &Budget) -> Result<Validation, String> {
     }
 }
 
-/// Judges one number by its values under several seeds.
-fn judge(row: &Row, values: &[f64], trial_count: u64, budget: &Budget) -> Line {
-    let simulated = Estimate::of(values).expect("there is a value for each seed");
+/// Judges one number by what several seeds say of it.
+fn judge(row: &Row, samples: &Samples, controls: &[Vec<f64>], budget: &Budget) -> Line {
+    let Samples { values, shares, trial_count } = samples;
+    let simulated = Estimate::controlled(values, controls).expect("there is a value for each seed");
     let half_width = simulated.high - simulated.mean;
     let error = (simulated.mean - row.expected).abs();
-    let is_near = error <= half_width + budget.slack * row.expected;
-    let is_rare =
-        models::is_probability(&row.metric) && row.expected * (trial_count as f64) < RARE_MAX;
-    let agreement = match row.kind {
-        Kind::Approx => Agreement::Shown,
-        Kind::Bound if simulated.mean <= row.expected + half_width => Agreement::Pass,
-        Kind::Bound => Agreement::Fail,
-        Kind::Exact if is_rare => {
-            let hits = (simulated.mean * trial_count as f64 + 0.5) as u64;
-            let (low, high) = binomial_interval(hits.min(trial_count), trial_count);
-            pass(low <= row.expected && row.expected <= high)
+    let chance = match (row.kind, models::chance_expected(row)) {
+        (Kind::Exact, Some(expected)) if shares.len() == values.len() => {
+            let run_count = shares.len() as f64;
+            let is_rare = expected * (*trial_count as f64) < RARE_MAX * run_count;
+            (is_rare || row.expected == 0.0).then(|| Chance {
+                expected,
+                simulated: shares.iter().sum::<f64>() / run_count,
+                interval: clustered_binomial_interval(shares, *trial_count, RARE_CONFIDENCE),
+            })
+        }
+        _ => None,
+    };
+    let agreement = match (row.kind, chance) {
+        (Kind::Approx, _) => Agreement::Shown,
+        (Kind::Bound, _) => pass(simulated.mean <= row.expected + half_width),
+        (Kind::Exact, Some(Chance { expected, interval: (low, high), .. })) => {
+            pass(low <= expected && (expected <= high || row.expected == 0.0))
         }
         // No interval is within 1 % of nothing: such a number holds exactly or is not settled.
-        Kind::Exact if row.expected == 0.0 && error == 0.0 => Agreement::Pass,
-        Kind::Exact if row.expected == 0.0 => Agreement::Unknown,
-        Kind::Exact if budget.half_width * row.expected < half_width => Agreement::Unknown,
-        Kind::Exact => pass(is_near),
+        (Kind::Exact, None) if row.expected == 0.0 && error == 0.0 => Agreement::Pass,
+        (Kind::Exact, None) if row.expected == 0.0 => Agreement::Unknown,
+        (Kind::Exact, None) if budget.half_width * row.expected < half_width => Agreement::Unknown,
+        (Kind::Exact, None) => pass(error <= half_width + budget.slack * row.expected),
     };
-    Line { row: row.clone(), simulated, agreement }
+    Line { row: row.clone(), simulated, chance, agreement }
 }
 
 const fn pass(holds: bool) -> Agreement {
@@ -375,5 +448,99 @@ const fn pass(holds: bool) -> Agreement {
 /// So many seeds at least make an interval.
 const SEEDS_MIN: u32 = 10;
 
-/// What is expected to happen fewer times than this has no interval of its own.
+/// What is expected to happen fewer times than this in a run is judged as a chance.
 const RARE_MAX: f64 = 100.0;
+
+/// The confidence at which it is: a half-width of 1 % and 0.5 % on top are 1.5 × 1.96 standard
+/// deviations, beyond which chance goes in 3 of 1000 cases.
+const RARE_CONFIDENCE: f64 = 0.997;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(metric: &str, expected: f64) -> Row {
+        Row { metric: metric.into(), expected, kind: Kind::Exact }
+    }
+
+    /// Twenty runs of 1000 trials around `value`, in which the share `share` came true.
+    fn samples(value: f64, spread: f64, share: f64) -> Samples {
+        let around = |i: u32| f64::from(i % 5) - 2.0;
+        Samples {
+            values: (0..20).map(|i| value + spread * around(i)).collect(),
+            shares: (0..20).map(|i| share + 1e-3 * share * around(i)).collect(),
+            trial_count: 20_000,
+        }
+    }
+
+    fn verdict(row: &Row, samples: &Samples) -> Agreement {
+        let controls = vec![Vec::new(); samples.values.len()];
+        judge(row, samples, &controls, &Budget::default()).agreement
+    }
+
+    #[test]
+    fn a_number_passes_within_its_interval_and_half_a_percent() {
+        let exact = row("W", 10.0);
+        assert_eq!(verdict(&exact, &samples(10.04, 0.01, 0.0)), Agreement::Pass);
+        assert_eq!(verdict(&exact, &samples(10.07, 0.01, 0.0)), Agreement::Fail);
+        assert_eq!(verdict(&exact, &samples(10.04, 0.5, 0.0)), Agreement::Unknown);
+        assert_eq!(verdict(&exact, &samples(12.0, 0.5, 0.0)), Agreement::Unknown);
+        let bound = Row { kind: Kind::Bound, ..exact.clone() };
+        assert_eq!(verdict(&bound, &samples(9.0, 0.01, 0.0)), Agreement::Pass);
+        assert_eq!(verdict(&bound, &samples(10.1, 0.01, 0.0)), Agreement::Fail);
+        let approx = Row { kind: Kind::Approx, ..exact };
+        assert_eq!(verdict(&approx, &samples(20.0, 0.01, 0.0)), Agreement::Shown);
+    }
+
+    #[test]
+    fn what_is_rare_is_judged_by_the_binomial_interval() {
+        // Of 20,000 trials, 60: within what 50 expected ones may be, and far from 200.
+        let found = samples(0.003, 0.001, 0.003);
+        assert_eq!(verdict(&row("P7", 0.0025), &found), Agreement::Pass);
+        assert_eq!(verdict(&row("P7", 0.01), &found), Agreement::Fail);
+        // Two hundred in each run are not rare.
+        assert_eq!(verdict(&row("P7", 0.2), &samples(0.2, 0.1, 0.2)), Agreement::Unknown);
+        // A quantile with 50 of the 1000 messages of a run beyond it goes by their share.
+        assert_eq!(verdict(&row("T_p95", 3.0), &samples(3.2, 1.0, 0.05)), Agreement::Pass);
+        assert_eq!(verdict(&row("T_p95", 3.0), &samples(3.2, 1.0, 0.07)), Agreement::Fail);
+    }
+
+    #[test]
+    fn a_quantile_of_nothing_holds_if_no_more_messages_wait() {
+        // A sample's quantile is on the atom or just beside it: that says nothing.
+        let median = row("Wq_p50", 0.0);
+        assert_eq!(verdict(&median, &samples(0.01, 0.005, 0.5)), Agreement::Pass);
+        assert_eq!(verdict(&median, &samples(0.0, 0.0, 0.1)), Agreement::Pass);
+        assert_eq!(verdict(&median, &samples(0.01, 0.005, 0.6)), Agreement::Fail);
+    }
+
+    #[test]
+    fn what_an_interval_still_needs_goes_by_its_square() {
+        let found = samples(10.0, 0.5, 0.0);
+        let controls = vec![Vec::new(); 20];
+        let line = judge(&row("W", 10.0), &found, &controls, &Budget::default());
+        let half_width = line.simulated.high - line.simulated.mean;
+        let ratio = half_width / 0.1;
+        assert!((line.times_needed() - ratio * ratio).abs() < 1e-9);
+    }
+
+    #[test]
+    fn messages_that_came_and_the_work_they_brought_are_controls_around_zero() {
+        let experiment = |seed| {
+            let text = r#"variants = [{ amqp_classic = { prefetch = 1 } }]
+                producers = { load = { open = { poisson = "10/s" } } }
+                consumers = { count = 1 }
+                messages = { tasks = [{ name = "work", service = { exponential = { mean = "50ms" } } }] }
+                horizon = "30s"
+                drain = "0s""#;
+            Experiment::new(text).run(Seed(seed)).controls
+        };
+        let all: Vec<Vec<f64>> = (0..100).map(experiment).collect();
+        for control in 0..2 {
+            let values: Vec<f64> = all.iter().map(|controls| controls[control]).collect();
+            let estimate = Estimate::of(&values).unwrap();
+            // Three standard deviations: the mean of a hundred runs is no further from 0 by chance.
+            assert!(estimate.mean.abs() < 1.5 * (estimate.high - estimate.mean), "{estimate:?}");
+        }
+    }
+}

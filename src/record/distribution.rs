@@ -53,6 +53,11 @@ impl Distribution {
         self.histogram.value_at_quantile(q)
     }
 
+    /// How many values are greater than `value`, as far as three digits tell.
+    pub fn count_above(&self, value: u64) -> u64 {
+        self.count() - self.histogram.count_between(0, value)
+    }
+
     /// The largest value, to three digits. Zero where there is none.
     pub fn max(&self) -> u64 {
         self.histogram.max()

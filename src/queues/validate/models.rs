@@ -2,8 +2,7 @@
 //!
 //! One unit of a model's time is a second here.
 
-use super::super::testbed::Outcome;
-use super::{Experiment, Params};
+use super::{Experiment, Params, Row, Trial};
 use crate::kernel::rng::Seed;
 use crate::record::Distribution;
 
@@ -12,10 +11,10 @@ use crate::record::Distribution;
 pub(super) struct Model {
     /// Its name.
     pub(super) name: &'static str,
-    /// Runs a case under a seed: one outcome, or one for each part of it.
-    pub(super) run: fn(&Params, Seed) -> Result<Vec<Outcome>, String>,
-    /// A number of its outcomes; `None` where the model has no such number.
-    pub(super) measure: fn(&str, &Params, &[Outcome]) -> Option<f64>,
+    /// Runs a case under a seed: one run, or one for each part of it.
+    pub(super) run: fn(&Params, Seed) -> Result<Vec<Trial>, String>,
+    /// A number of its runs; `None` where the model has no such number.
+    pub(super) measure: fn(&str, &Params, &[Trial]) -> Option<f64>,
 }
 
 /// All of them.
@@ -38,13 +37,58 @@ pub(super) const MODELS: &[Model] = &[
     Model { name: "M/M/1-2class-nonpreemptive", run: two_classes, measure: class_number },
     Model { name: "M[b]/M/1", run: batches, measure: queue },
     Model { name: "M/M/1+D(ttl)", run: ttl, measure: queue },
+    Model { name: "M/M/c+M(ErlangA)", run: erlang_a, measure: impatient_number },
     Model { name: "M/M/1-drain-after-outage", run: outage, measure: outage_number },
+    Model { name: "bounded-redelivery", run: bounded, measure: bounded_number },
+    Model { name: "partitioned-vs-shared", run: partitions, measure: partitions_number },
 ];
 
+/// The chance of which `row` tells, as theory has it: its value where that is a probability, and
+/// what lies beyond it where it is a quantile.
+pub(super) fn chance_expected(row: &Row) -> Option<f64> {
+    match quantile_of(&row.metric) {
+        Some((_, q)) => Some(1.0 - q),
+        None => is_probability(&row.metric).then_some(row.expected),
+    }
+}
+
+/// The share of the trials of a run in which that happened, and how many trials there were: the
+/// messages that were sent, or those of which the quantile is one. `value` is what was measured of
+/// `row`.
+pub(super) fn chance(row: &Row, value: f64, trials: &[Trial]) -> Option<(f64, u64)> {
+    let [Trial { outcome, .. }] = trials else { return None };
+    let times = &outcome.judge.times;
+    if let Some((of, _)) = quantile_of(&row.metric) {
+        let distribution = match of {
+            Of::Latency => &times.latency,
+            Of::Wait => &times.queue_wait,
+        };
+        let beyond = distribution.count_above((row.expected * 1e9 + 0.5) as u64);
+        let count = distribution.count();
+        return (0 < count).then(|| (beyond as f64 / count as f64, count));
+    }
+    is_probability(&row.metric).then_some((value, outcome.judge.tally.within.offered))
+}
+
+/// Of what a metric is a quantile.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Of {
+    Latency,
+    Wait,
+}
+
+/// Of what a metric is a quantile, and which, such as 0.99.
+fn quantile_of(metric: &str) -> Option<(Of, f64)> {
+    let of = |prefix, of| Some((of, share_of(metric.strip_prefix(prefix)?)?));
+    of("T_p", Of::Latency).or_else(|| of("Wq_p", Of::Wait))
+}
+
 /// Whether a metric is a probability.
-pub(super) fn is_probability(metric: &str) -> bool {
+fn is_probability(metric: &str) -> bool {
     let is_state = metric.strip_prefix('P').is_some_and(|rest| rest.parse::<usize>().is_ok());
-    is_state || metric.starts_with("P_") || ["erlang_B", "blocking"].contains(&metric)
+    is_state
+        || metric.starts_with("P_")
+        || ["erlang_B", "blocking", "loss_fraction"].contains(&metric)
 }
 
 /// The servers of a model with exponential service at rate `mu`.
@@ -58,30 +102,30 @@ fn count_of_servers(params: &Params) -> Result<u32, String> {
     if params.has("c") { params.count("c") } else { Ok(1) }
 }
 
-fn mmc(params: &Params, seed: Seed) -> Result<Vec<Outcome>, String> {
+fn mmc(params: &Params, seed: Seed) -> Result<Vec<Trial>, String> {
     Ok(vec![servers(params)?.run(seed)])
 }
 
 /// More servers than there are ever messages: the chance of as many is below 10⁻³⁰ for a load of
 /// up to 500.
-fn mm_inf(params: &Params, seed: Seed) -> Result<Vec<Outcome>, String> {
+fn mm_inf(params: &Params, seed: Seed) -> Result<Vec<Trial>, String> {
     let servers = Servers { concurrency: 1000, prefetch: 1000, ..servers(params)? };
     Ok(vec![servers.run(seed)])
 }
 
-fn md1(params: &Params, seed: Seed) -> Result<Vec<Outcome>, String> {
+fn md1(params: &Params, seed: Seed) -> Result<Vec<Trial>, String> {
     let lambda = params.number("lambda")?;
     let service = duration(params.number("D")?);
     Ok(vec![Servers::new(poisson(lambda), lambda, &service).run(seed)])
 }
 
-fn mg1(params: &Params, seed: Seed) -> Result<Vec<Outcome>, String> {
+fn mg1(params: &Params, seed: Seed) -> Result<Vec<Trial>, String> {
     let lambda = params.number("lambda")?;
     Ok(vec![Servers::new(poisson(lambda), lambda, &service_of(params)?).run(seed)])
 }
 
 /// Room for K messages is room for K - c beside those in service; who finds none is refused.
-fn mmck(params: &Params, seed: Seed) -> Result<Vec<Outcome>, String> {
+fn mmck(params: &Params, seed: Seed) -> Result<Vec<Trial>, String> {
     let (room, count) = (params.count("K")?, count_of_servers(params)?);
     let waiting = room.checked_sub(count).filter(|&waiting| 0 < waiting).ok_or_else(|| {
         format!("`K` is {room}, expected more than the {count} servers: with as many, see M/M/c/c")
@@ -95,24 +139,24 @@ fn mmck(params: &Params, seed: Seed) -> Result<Vec<Outcome>, String> {
 }
 
 /// With room for none, a message goes to a consumer at once or is dropped.
-fn mmcc(params: &Params, seed: Seed) -> Result<Vec<Outcome>, String> {
+fn mmcc(params: &Params, seed: Seed) -> Result<Vec<Trial>, String> {
     let servers = Servers { queue: ", max_length = 0".into(), ..servers(params)? };
     Ok(vec![servers.run(seed)])
 }
 
-fn dm1(params: &Params, seed: Seed) -> Result<Vec<Outcome>, String> {
+fn dm1(params: &Params, seed: Seed) -> Result<Vec<Trial>, String> {
     let lambda = params.number("lambda")?;
     let load = format!("{{ constant = \"{lambda}/s\" }}");
     Ok(vec![Servers { load, ..servers(params)? }.run(seed)])
 }
 
-fn ekm1(params: &Params, seed: Seed) -> Result<Vec<Outcome>, String> {
+fn ekm1(params: &Params, seed: Seed) -> Result<Vec<Trial>, String> {
     let gap = erlang(1.0 / params.number("lambda")?, params.count("k")?);
     let load = format!("{{ renewal = {gap} }}");
     Ok(vec![Servers { load, ..servers(params)? }.run(seed)])
 }
 
-fn h2m1(params: &Params, seed: Seed) -> Result<Vec<Outcome>, String> {
+fn h2m1(params: &Params, seed: Seed) -> Result<Vec<Trial>, String> {
     let p = params.number("p1")?;
     let [first, second] = [1.0 / params.number("rate1")?, 1.0 / params.number("rate2")?];
     let load = format!("{{ renewal = {} }}", branches("hyper_exponential", p, first, second));
@@ -120,7 +164,7 @@ fn h2m1(params: &Params, seed: Seed) -> Result<Vec<Outcome>, String> {
     Ok(vec![Servers::new(load, rate, &exponential(1.0 / params.number("mu")?)).run(seed)])
 }
 
-fn ggc(params: &Params, seed: Seed) -> Result<Vec<Outcome>, String> {
+fn ggc(params: &Params, seed: Seed) -> Result<Vec<Trial>, String> {
     let (lambda, mu) = (params.number("lambda")?, params.number("mu")?);
     let gap = two_moments(1.0 / lambda, params.number("ca2")?);
     let service = two_moments(1.0 / mu, params.number("cs2")?);
@@ -130,14 +174,14 @@ fn ggc(params: &Params, seed: Seed) -> Result<Vec<Outcome>, String> {
 
 /// Messages of which a share `p_requeue` fails each time that they are worked on, for as long as it
 /// takes that time, and comes back to the head of the queue.
-fn feedback(params: &Params, seed: Seed) -> Result<Vec<Outcome>, String> {
+fn feedback(params: &Params, seed: Seed) -> Result<Vec<Trial>, String> {
     let p = params.number("p_requeue")?;
     let servers =
         Servers { consumers: format!(r#", failure = "{p}", again = "anew""#), ..servers(params)? };
     Ok(vec![servers.run(seed)])
 }
 
-fn two_classes(params: &Params, seed: Seed) -> Result<Vec<Outcome>, String> {
+fn two_classes(params: &Params, seed: Seed) -> Result<Vec<Trial>, String> {
     let (high, low) = (params.number("lambda_high")?, params.number("lambda_low")?);
     let service = exponential(1.0 / params.number("mu")?);
     let lambda = high + low;
@@ -149,42 +193,123 @@ fn two_classes(params: &Params, seed: Seed) -> Result<Vec<Outcome>, String> {
     Ok(vec![servers.run(seed)])
 }
 
-fn batches(params: &Params, seed: Seed) -> Result<Vec<Outcome>, String> {
+fn batches(params: &Params, seed: Seed) -> Result<Vec<Trial>, String> {
     let (rate, size) = (params.number("batch_rate")?, params.count("b")?);
     let load = format!("{{ batches = {{ rate = \"{rate}/s\", size = {size} }} }}");
     let service = exponential(1.0 / params.number("mu")?);
     Ok(vec![Servers::new(load, rate * f64::from(size), &service).run(seed)])
 }
 
-fn ttl(params: &Params, seed: Seed) -> Result<Vec<Outcome>, String> {
+fn ttl(params: &Params, seed: Seed) -> Result<Vec<Trial>, String> {
     let queue = format!(", ttl = {}", duration(params.number("ttl")?));
     Ok(vec![Servers { queue, ..servers(params)? }.run(seed)])
 }
 
+/// Messages whose senders give up waiting after a time that is exponential, each its own.
+fn erlang_a(params: &Params, seed: Seed) -> Result<Vec<Trial>, String> {
+    let patience = exponential(1.0 / params.number("theta")?);
+    let messages = format!(", ttl = {patience}");
+    Ok(vec![Servers { messages, ..servers(params)? }.run(seed)])
+}
+
+/// The broker lets a message whose time is over lie until it is at the head, which takes nobody's
+/// turn: so those who have given up are told apart from those who wait.
+fn impatient_number(metric: &str, params: &Params, trials: &[Trial]) -> Option<f64> {
+    let Trial { outcome, .. } = trials.first()?;
+    let times = &outcome.judge.times;
+    let waiting = times.of_use.sum / outcome.judge.window_length().as_secs_f64();
+    Some(match metric {
+        "Lq" => waiting,
+        "L" => waiting + queue("mean_busy_servers", params, trials)?,
+        "Wq" => times.of_use.mean(),
+        "P_wait" => {
+            let given_up = times.of_use.count - times.wait_moments.count;
+            (times.waited + given_up) as f64 / times.of_use.count.max(1) as f64
+        }
+        _ => return queue(metric, params, trials),
+    })
+}
+
+/// Messages of which a share fails each time that they are worked on, until the queue has handed
+/// them out as often as it may and puts them aside.
+fn bounded(params: &Params, seed: Seed) -> Result<Vec<Trial>, String> {
+    let (p, times) = (params.number("p_fail")?, params.count("max_deliver")?);
+    Ok(vec![
+        Experiment::new(&format!(
+            r#"variants = [{{ sqs = {{ visibility_timeout = "5s", max_receive_count = {times} }} }}]
+            producers = {{ load = {{ open = {} }} }}
+            consumers = {{ count = 1, concurrency = 10, failure = "{p}" }}
+            messages = {{ tasks = [{{ name = "work", service = "100ms" }}] }}
+            horizon = {}
+            drain = "0s""#,
+            poisson(BOUNDED_RATE),
+            duration(MESSAGES / BOUNDED_RATE)
+        ))
+        .run(seed),
+    ])
+}
+
+/// Few enough that a consumer with ten threads keeps up.
+const BOUNDED_RATE: f64 = 10.0;
+
+fn bounded_number(metric: &str, _: &Params, trials: &[Trial]) -> Option<f64> {
+    let within = &trials.first()?.outcome.judge.tally.within;
+    let share = |count: u64| count as f64 / within.offered.max(1) as f64;
+    Some(match metric {
+        "mean_deliveries" => share(within.handed),
+        "P_dead_letter" => share(within.died),
+        _ => return None,
+    })
+}
+
+/// The same load over so many queues with a server each, and over one with all of them.
+fn partitions(params: &Params, seed: Seed) -> Result<Vec<Trial>, String> {
+    let (lambda, count) = (params.number("lambda")?, params.count("c")?);
+    let service = exponential(1.0 / params.number("mu")?);
+    let share = lambda / f64::from(count);
+    let shared = Servers { count, ..Servers::new(poisson(lambda), lambda, &service) };
+    // One partition stands for all, since all are alike. Its draws are its own.
+    let apart = Seed(seed.0 + 1_000_000);
+    Ok(vec![Servers::new(poisson(share), share, &service).run(apart), shared.run(seed)])
+}
+
+fn partitions_number(metric: &str, params: &Params, trials: &[Trial]) -> Option<f64> {
+    let [partition, shared] = trials else { return None };
+    let of = |metric: &str, trial: &Trial| queue(metric, params, std::slice::from_ref(trial));
+    if let Some(metric) = metric.strip_suffix("_partitioned") {
+        of(metric, partition)
+    } else if let Some(metric) = metric.strip_suffix("_shared") {
+        of(metric, shared)
+    } else {
+        let metric = metric.strip_prefix("ratio_")?;
+        Some(of(metric, partition)? / of(metric, shared)?)
+    }
+}
+
 /// Queues one after the other: what leaves one arrives at the next at that instant.
-fn tandem(params: &Params, seed: Seed) -> Result<Vec<Outcome>, String> {
+fn tandem(params: &Params, seed: Seed) -> Result<Vec<Trial>, String> {
     let lambda = params.number("lambda")?;
     let mut load = poisson(lambda);
-    let mut outcomes: Vec<Outcome> = Vec::new();
+    let mut trials: Vec<Trial> = Vec::new();
     for (stage, mu) in params.text("mus")?.split('|').enumerate() {
         let mu: f64 = mu.trim().parse().map_err(|_| format!("`{mu}` is no rate"))?;
         // Each stage has its own service times.
         let seed = Seed(seed.0 + 1_000_000 * stage as u64);
         let mut experiment = Servers::new(load, lambda, &exponential(1.0 / mu)).experiment();
-        if let Some(before) = outcomes.last() {
-            experiment.replay(before.judge.departures());
+        if let Some(before) = trials.last() {
+            experiment.replay(before.outcome.judge.departures());
         }
-        outcomes.push(experiment.run_keeping_times(seed));
+        trials.push(experiment.run_keeping_times(seed));
         load = poisson(lambda);
     }
-    Ok(outcomes)
+    Ok(trials)
 }
 
-fn tandem_number(metric: &str, params: &Params, outcomes: &[Outcome]) -> Option<f64> {
+fn tandem_number(metric: &str, params: &Params, trials: &[Trial]) -> Option<f64> {
     if let Some(rest) = metric.strip_prefix("T_total_p") {
         let mut totals = Distribution::new();
-        let first = outcomes.first()?.judge.departures();
-        let last = outcomes.last()?.judge.departures();
+        let first = trials.first()?.outcome.judge.departures();
+        let last = trials.last()?.outcome.judge.departures();
         // A queue with one server lets nobody overtake, so the n-th to leave is the n-th to come.
         let skipped = first.len() / 10;
         for (begin, end) in first.iter().zip(last).skip(skipped) {
@@ -193,19 +318,19 @@ fn tandem_number(metric: &str, params: &Params, outcomes: &[Outcome]) -> Option<
         return Some(totals.quantile(share_of(rest)?) as f64 / 1e9);
     }
     let all = |metric: &str| -> Option<f64> {
-        outcomes.iter().map(|outcome| queue(metric, params, std::slice::from_ref(outcome))).sum()
+        trials.iter().map(|trial| queue(metric, params, std::slice::from_ref(trial))).sum()
     };
     if let Some(metric) = metric.strip_suffix("_total") {
         return all(metric);
     }
     let digits = metric.find(|c: char| c.is_ascii_digit())?;
     let stage: usize = metric[digits..].parse().ok()?;
-    let outcome = outcomes.get(stage.checked_sub(1)?)?;
-    queue(&metric[..digits], params, std::slice::from_ref(outcome))
+    let trial = trials.get(stage.checked_sub(1)?)?;
+    queue(&metric[..digits], params, std::slice::from_ref(trial))
 }
 
-fn class_number(metric: &str, params: &Params, outcomes: &[Outcome]) -> Option<f64> {
-    let times = &outcomes.first()?.judge.times;
+fn class_number(metric: &str, params: &Params, trials: &[Trial]) -> Option<f64> {
+    let times = &trials.first()?.outcome.judge.times;
     let class = |level: u8| times.by_priority.get(&level);
     Some(match metric {
         "W_high" => class(1)?.0.mean(),
@@ -213,13 +338,13 @@ fn class_number(metric: &str, params: &Params, outcomes: &[Outcome]) -> Option<f
         "Wq_high" => class(1)?.1.mean(),
         "Wq_low" => class(0)?.1.mean(),
         "Wq_mean" => times.wait_moments.mean(),
-        _ => return queue(metric, params, outcomes),
+        _ => return queue(metric, params, trials),
     })
 }
 
 /// The consumer stands still for a while, and then works off what has gathered. Here a unit of
 /// time is 1000 seconds, so that the second for which a queue has to stay empty is nothing.
-fn outage(params: &Params, seed: Seed) -> Result<Vec<Outcome>, String> {
+fn outage(params: &Params, seed: Seed) -> Result<Vec<Trial>, String> {
     let (lambda, mu) = (params.number("lambda")?, params.number("mu")?);
     let length = params.number("outage")?;
     let scale = OUTAGE_UNIT;
@@ -236,8 +361,8 @@ fn outage(params: &Params, seed: Seed) -> Result<Vec<Outcome>, String> {
     Ok(vec![experiment.run(seed)])
 }
 
-fn outage_number(metric: &str, _: &Params, outcomes: &[Outcome]) -> Option<f64> {
-    let outcome = outcomes.first()?;
+fn outage_number(metric: &str, _: &Params, trials: &[Trial]) -> Option<f64> {
+    let outcome = &trials.first()?.outcome;
     Some(match metric {
         "mean_backlog_at_restore" => outcome.judge.depth.at_restart? as f64,
         // One that was not worked off by the end took as long as there was at least.
@@ -329,7 +454,7 @@ impl Servers {
         }
     }
 
-    fn run(&self, seed: Seed) -> Outcome {
+    fn run(&self, seed: Seed) -> Trial {
         self.experiment().run(seed)
     }
 
@@ -385,17 +510,19 @@ fn share_of(percent: &str) -> Option<f64> {
 }
 
 /// What is measured of a queue with one or more servers, in seconds and messages.
-fn queue(metric: &str, params: &Params, outcomes: &[Outcome]) -> Option<f64> {
-    let outcome = outcomes.first()?;
+fn queue(metric: &str, params: &Params, trials: &[Trial]) -> Option<f64> {
+    let outcome = &trials.first()?.outcome;
     let judge = &outcome.judge;
     let (times, tally, depth) = (&judge.times, &judge.tally, &judge.depth);
     let value = |name: &str| outcome.record.value(name, "");
     let seconds = judge.window_length().as_secs_f64();
     let servers = params.number("c").unwrap_or(1.0);
-    for (prefix, distribution) in [("T_p", &times.latency), ("Wq_p", &times.queue_wait)] {
-        if let Some(percent) = metric.strip_prefix(prefix) {
-            return Some(distribution.quantile(share_of(percent)?) as f64 / 1e9);
-        }
+    if let Some((of, q)) = quantile_of(metric) {
+        let distribution = match of {
+            Of::Latency => &times.latency,
+            Of::Wait => &times.queue_wait,
+        };
+        return Some(distribution.quantile(q) as f64 / 1e9);
     }
     if let Some(count) = metric.strip_prefix('P').and_then(|count| count.parse::<usize>().ok()) {
         return Some(*depth.occupancy_ns.get(count)? as f64 / 1e9 / seconds);
