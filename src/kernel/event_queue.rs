@@ -54,6 +54,7 @@ impl<E> EventQueue<E> {
     /// # Panics
     ///
     /// If `at` lies in the past.
+    #[inline]
     pub fn schedule_at(&mut self, at: SimTime, event: E) {
         let now = self.now;
         assert!(now <= at, "scheduled in the past: {at:?}, and now is {now:?}");
@@ -68,6 +69,7 @@ impl<E> EventQueue<E> {
     }
 
     /// Schedules `event` for `delay` from now.
+    #[inline]
     pub fn schedule_after(&mut self, delay: SimDuration, event: E) {
         self.schedule_at(self.now + delay, event);
     }
@@ -78,6 +80,7 @@ impl<E> EventQueue<E> {
     }
 
     /// Takes out the first event and moves the clock to it, if it falls due at or before `limit`.
+    #[inline]
     pub fn pop_until(&mut self, limit: SimTime) -> Option<(SimTime, E)> {
         if !self.due_now.is_empty() && self.now <= limit {
             let scheduled_before = self.later.pop_until(self.now);

@@ -69,6 +69,7 @@ impl Rng {
     }
 
     /// Exponential with mean 1.
+    #[inline]
     pub fn exponential(&mut self) -> f64 {
         ziggurat::exponential(self)
     }
@@ -80,6 +81,7 @@ impl Rng {
     }
 
     /// Normal with mean 0 and variance 1.
+    #[inline]
     pub fn normal(&mut self) -> f64 {
         ziggurat::normal(self)
     }

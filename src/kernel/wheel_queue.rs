@@ -7,7 +7,8 @@
 //! lowest occupied level holds what comes next. If there are few events in it, they are sorted into
 //! the *run*, from whose end they leave, and the front moves to the end of the slot; if many, the
 //! front moves to the first of them, and they are dealt out to the levels below. What is scheduled
-//! before the front later on goes to the *side*, a small heap.
+//! before the front later on goes to the *side*, a small heap. While the wheel is empty there is no
+//! front, and all goes to the side: a heap is quickest for a handful of events.
 //!
 //! Equal times always meet in one slot, and a slot keeps the order of arrival: so ties leave first
 //! in, first out, without a serial number, as long as sorting is stable. What is in the side has
@@ -57,7 +58,7 @@ impl<E> WheelQueue<E> {
     /// An empty queue.
     pub fn new() -> Self {
         Self {
-            front: 0,
+            front: NO_FRONT,
             front_min: 0,
             now: 0,
             run: Vec::new(),
@@ -101,8 +102,11 @@ impl<E> WheelQueue<E> {
         if slot.len() <= RUN_MAX {
             slot.reverse();
             slot.sort_by_key(|due| Reverse(due.at));
-            self.front_min = start;
-            self.front = start | (level_span(level) - 1);
+            (self.front_min, self.front) = if self.occupied_levels == 0 {
+                (0, NO_FRONT)
+            } else {
+                (start, start | (level_span(level) - 1))
+            };
             mem::swap(&mut self.run, &mut slot);
         } else {
             self.front = slot.iter().fold(u64::MAX, |first, due| first.min(due.at));
@@ -131,6 +135,14 @@ impl<E> WheelQueue<E> {
         }
         self.run.reverse();
         self.recycle(ahead);
+    }
+
+    fn put_aside(&mut self, at: SimTime, event: E) {
+        self.side.insert(at, event);
+        let has_front_to_give_back = self.front_min <= self.now && self.now < self.front;
+        if SIDE_MAX < self.side.len() && has_front_to_give_back {
+            self.spill();
+        }
     }
 
     fn pop_side(&mut self, limit: u64) -> Option<Due<E>> {
@@ -178,12 +190,9 @@ impl<E> PendingEvents<E> for WheelQueue<E> {
     fn insert(&mut self, at: SimTime, event: E) {
         self.len += 1;
         if self.front < at.as_ns() {
-            return self.put(Due { at: at.as_ns(), event });
-        }
-        self.side.insert(at, event);
-        let has_front_to_give_back = self.front_min <= self.now && self.now < self.front;
-        if SIDE_MAX < self.side.len() && has_front_to_give_back {
-            self.spill();
+            self.put(Due { at: at.as_ns(), event });
+        } else {
+            self.put_aside(at, event);
         }
     }
 
@@ -252,6 +261,8 @@ const RUN_MAX: usize = 64;
 // Beyond a dozen events, a heap has no advantage over the wheel.
 const SIDE_MAX: usize = 16;
 const SPARE_MAX: usize = 64;
+/// The front of a wheel that holds nothing. It can be moved back to any instant.
+const NO_FRONT: u64 = u64::MAX;
 
 #[cfg(test)]
 mod tests {

@@ -17,6 +17,7 @@ use std::sync::LazyLock;
 use crate::kernel::rng::{Rng, unit_of};
 
 /// Exponential with mean 1.
+#[inline]
 pub(super) fn exponential(rng: &mut Rng) -> f64 {
     // What is left beyond a point is exponential again.
     let tail = |rng: &mut Rng| EXPONENTIAL_END + rng.exponential_by_inversion();
@@ -24,6 +25,7 @@ pub(super) fn exponential(rng: &mut Rng) -> f64 {
 }
 
 /// Normal with mean 0 and variance 1.
+#[inline]
 pub(super) fn normal(rng: &mut Rng) -> f64 {
     let (distance, word) = NORMAL.draw(rng, normal_density, normal_tail);
     if word & SIGN_BIT == 0 { distance } else { -distance }
@@ -58,6 +60,7 @@ impl Layers {
     }
 
     /// A draw from the right half, and the word that it comes from, whose [`SIGN_BIT`] is free.
+    #[inline]
     fn draw(
         &self,
         rng: &mut Rng,
@@ -71,14 +74,27 @@ impl Layers {
             if place < self.ends[layer + 1] {
                 return (place, word);
             }
-            if layer == 0 {
-                return (tail(rng), word);
-            }
-            let (low, high) = (self.densities[layer], self.densities[layer + 1]);
-            if low + (high - low) * rng.unit() < density(place) {
-                return (place, word);
+            if let Some(decided) = self.decide(layer, place, rng, &density, &tail) {
+                return (decided, word);
             }
         }
+    }
+
+    /// The rare cases, out of the way: `None` where the place is rejected.
+    #[cold]
+    fn decide(
+        &self,
+        layer: usize,
+        place: f64,
+        rng: &mut Rng,
+        density: impl Fn(f64) -> f64,
+        tail: impl Fn(&mut Rng) -> f64,
+    ) -> Option<f64> {
+        if layer == 0 {
+            return Some(tail(rng));
+        }
+        let (low, high) = (self.densities[layer], self.densities[layer + 1]);
+        (low + (high - low) * rng.unit() < density(place)).then_some(place)
     }
 }
 

@@ -195,8 +195,9 @@ pub(super) struct Host<N: Node> {
     pub(super) inbox: VecDeque<Waiting<N>>,
     pub(super) clocks: Clocks,
     pub(super) disk: Disk<N::Stable>,
-    pub(super) station: Option<Workplace<N>>,
-    rng: Rng,
+    // Streams and stations are large; apart, the part that every event touches stays small.
+    pub(super) station: Option<Box<Workplace<N>>>,
+    rng: Box<Rng>,
     sync_rng: Option<Box<Rng>>,
     sync_count: u64,
     reached: BTreeMap<&'static str, u32>,
@@ -303,13 +304,15 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
                 inbox: VecDeque::new(),
                 clocks: Clocks::RIGHT,
                 disk,
-                station: station.as_ref().map(|config| Workplace {
-                    station: Station::new(config),
-                    service: config.service.sampler(),
-                    rng: seed.stream("station service", name),
-                    jobs: Table::default(),
+                station: station.as_ref().map(|config| {
+                    Box::new(Workplace {
+                        station: Station::new(config),
+                        service: config.service.sampler(),
+                        rng: seed.stream("station service", name),
+                        jobs: Table::default(),
+                    })
                 }),
-                rng: seed.stream("protocol", name),
+                rng: Box::new(seed.stream("protocol", name)),
                 sync_rng: (!sync.sampler().is_constant())
                     .then(|| Box::new(seed.stream("disk sync", name))),
                 sync_count: 0,
@@ -370,6 +373,17 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
         }
     }
 
+    /// As [`give`](Self::give), for what an event is about: it need not wait on the agenda.
+    fn give_at_once(
+        &mut self,
+        id: NodeId,
+        input: Input<N>,
+        queue: &mut EventQueue<ClusterEvent<W::Event>>,
+    ) {
+        debug_assert!(self.agenda.is_empty(), "an event finds nothing else to do");
+        self.react(id, input, queue);
+    }
+
     /// Brings a message to the node's station, or past it.
     pub(super) fn give_message(
         &mut self,
@@ -381,7 +395,7 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
     ) {
         let host = &mut self.hosts[to.index()];
         let Some(workplace) = host.station.as_mut().filter(|_| message.needs_service()) else {
-            self.give(to, Input::Message { from, via, message });
+            self.give_at_once(to, Input::Message { from, via, message }, queue);
             return;
         };
         let job = workplace.jobs.insert((from, via, message));
@@ -390,7 +404,7 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
             Admission::Serve(job) => self.serve(to, job, queue),
             Admission::Full(job) => {
                 let (from, via, message) = workplace.jobs.remove(job);
-                self.give(to, Input::Overload { from, via, message });
+                self.give_at_once(to, Input::Overload { from, via, message }, queue);
             }
         }
     }
@@ -420,16 +434,26 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
         if let Some(next) = next {
             self.serve(node, next, queue);
         }
-        self.give(node, Input::Message { from, via, message });
+        self.give_at_once(node, Input::Message { from, via, message }, queue);
     }
 
     /// Lets everything on the agenda happen, and what comes of it.
     pub(super) fn work_off(&mut self, queue: &mut EventQueue<ClusterEvent<W::Event>>) {
         while let Some((id, input)) = self.agenda.pop_front() {
-            self.step(id, input, queue);
-            while let Some(fault) = self.set_off.pop() {
-                self.begin_fault(fault, queue);
-            }
+            self.react(id, input, queue);
+        }
+    }
+
+    /// Lets `input` happen to the node, and then the faults that this sets off.
+    fn react(
+        &mut self,
+        id: NodeId,
+        input: Input<N>,
+        queue: &mut EventQueue<ClusterEvent<W::Event>>,
+    ) {
+        self.step(id, input, queue);
+        while let Some(fault) = self.set_off.pop() {
+            self.begin_fault(fault, queue);
         }
     }
 
@@ -551,7 +575,7 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
         let entry = slot.take().expect("a timer that is live has an entry");
         self.timer_ids.release(timer_id);
         if host.life == life {
-            self.give(node, Input::Timer(entry.timer));
+            self.give_at_once(node, Input::Timer(entry.timer), queue);
         }
     }
 
@@ -575,7 +599,13 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
         }
     }
 
-    fn synced(&mut self, node: NodeId, life: u32, power: u32) {
+    fn synced(
+        &mut self,
+        node: NodeId,
+        life: u32,
+        power: u32,
+        queue: &mut EventQueue<ClusterEvent<W::Event>>,
+    ) {
         let host = &mut self.hosts[node.index()];
         if host.power != power {
             return;
@@ -583,7 +613,7 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
         // The operating system finishes what a process asked for, even if it has died since.
         let sync = host.disk.finish_sync().expect("a sync that was begun is under way");
         if host.life == life {
-            self.give(node, Input::Synced(sync));
+            self.give_at_once(node, Input::Synced(sync), queue);
         }
     }
 
@@ -635,8 +665,12 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
     pub(super) fn count_traffic(&mut self, message: &N::Message) {
         let kind = message.kind();
         let bytes = u64::from(message.size_bytes());
-        match self.traffic.iter_mut().find(|traffic| traffic.kind == kind) {
-            Some(traffic) => {
+        // Mostly the very same text, which need not be read; but two kinds may be written alike.
+        let is_same = |traffic: &Traffic| std::ptr::eq(traffic.kind, kind);
+        let known = self.traffic.iter().position(is_same);
+        match known.or_else(|| self.traffic.iter().position(|traffic| traffic.kind == kind)) {
+            Some(index) => {
+                let traffic = &mut self.traffic[index];
                 traffic.count += 1;
                 traffic.bytes += bytes;
             }
@@ -662,7 +696,7 @@ impl<N: Node, W: Workload<N>> World for Cluster<N, W> {
             ClusterEvent::Retransmit(path) => self.retransmit(path, queue),
             ClusterEvent::Timer(timer) => self.timer_due(timer, queue),
             ClusterEvent::Served { node, life, job } => self.served(node, life, job, queue),
-            ClusterEvent::Synced { node, life, power } => self.synced(node, life, power),
+            ClusterEvent::Synced { node, life, power } => self.synced(node, life, power, queue),
             ClusterEvent::FaultBegins(fault) => self.begin_fault(fault, queue),
             ClusterEvent::FaultEnds(fault) => self.end_fault(fault, queue),
             ClusterEvent::Workload(event) => {

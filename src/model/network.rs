@@ -323,15 +323,10 @@ pub(super) struct Path {
     loss: Probability,
     bandwidth: Option<Bandwidth>,
     busy_until: SimTime,
-    // Opened at the first draw: most links are constant or carry nothing.
-    draws: Option<Box<Draws>>,
-}
-
-/// Streams of one directed link, a purpose each, so that turning loss on does not move delays.
-#[derive(Debug)]
-struct Draws {
-    delay: Rng,
-    loss: Rng,
+    // A stream for each purpose, so that turning loss on does not move delays. Opened at the first
+    // draw: most links are constant, lose nothing, or carry nothing.
+    delay_rng: Option<Box<Rng>>,
+    loss_rng: Option<Box<Rng>>,
 }
 
 /// A cut: packets between nodes on different sides do not get through.
@@ -453,7 +448,8 @@ impl Network {
             loss: special.and_then(|special| special.loss).unwrap_or(self.config.loss),
             bandwidth: special.and_then(|special| special.bandwidth).or(self.config.bandwidth),
             busy_until: SimTime::ZERO,
-            draws: None,
+            delay_rng: None,
+            loss_rng: None,
         }
     }
 
@@ -468,21 +464,18 @@ impl Network {
         if path.from == path.to {
             return Carriage::Arrives(now);
         }
-        let draws_nothing = path.delay.is_constant() && path.loss == Probability::ZERO;
-        let (mut delay, mut is_lost) = if draws_nothing {
-            (path.delay.draw_constant(), false)
-        } else {
-            let draws = path.draws.get_or_insert_with(|| {
-                let link =
-                    format!("{}>{}", self.names[path.from.index()], self.names[path.to.index()]);
-                Box::new(Draws {
-                    delay: self.seed.stream("link delay", &link),
-                    loss: self.seed.stream("link loss", &link),
-                })
-            });
-            (path.delay.draw(&mut draws.delay), draws.loss.chance(path.loss))
+        let open = |purpose| {
+            let [from, to] = [path.from, path.to].map(|end| &self.names[end.index()]);
+            Box::new(self.seed.stream(purpose, &format!("{from}>{to}")))
         };
-        delay += path.base;
+        // A stream of its own that nobody draws from need not move: what is certain draws nothing.
+        let mut delay = path.base;
+        delay += match path.delay {
+            Sampler::Constant(delay) => delay,
+            _ => path.delay.draw(path.delay_rng.get_or_insert_with(|| open("link delay"))),
+        };
+        let mut is_lost = path.loss != Probability::ZERO
+            && path.loss_rng.get_or_insert_with(|| open("link loss")).chance(path.loss);
         if !self.effects.is_empty() {
             let (more, lost) = self.affect(path.from, path.to, kind);
             delay += more;
@@ -500,6 +493,11 @@ impl Network {
             path.busy_until = leaves;
         }
         Carriage::Arrives(leaves + delay)
+    }
+
+    /// Whether datagrams may come in another order, or twice.
+    pub(super) fn scrambles(&self) -> bool {
+        [self.config.reorder, self.config.duplicate] != [Probability::ZERO; 2]
     }
 
     /// How long a datagram is held back so that others overtake it, and whether it comes twice.

@@ -10,7 +10,7 @@
 //! receiver's duplicate acknowledgements; acknowledgements cost nothing; the first connection of
 //! each pair of nodes stands when the run begins, and a later one costs a round trip.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use crate::kernel::event_queue::EventQueue;
 use crate::kernel::rng::{Rng, Seed};
@@ -28,8 +28,7 @@ pub(super) struct Routes {
     pairs: Vec<Pair>,
     // What one directed link remembers, whatever connection uses it.
     links: Vec<Path>,
-    // The path that each sender uses to each receiver, by sender.
-    to: Vec<BTreeMap<NodeId, PathId>>,
+    current: CurrentPaths,
     // The paths on which each sender may have something under way.
     open: Vec<Vec<PathId>>,
     seed: Seed,
@@ -125,7 +124,7 @@ impl Routes {
             paths: Vec::new(),
             pairs: Vec::new(),
             links: Vec::new(),
-            to: vec![BTreeMap::new(); node_count],
+            current: CurrentPaths::default(),
             open: vec![Vec::new(); node_count],
             seed,
         }
@@ -170,20 +169,86 @@ impl Routes {
     }
 }
 
+/// The path that each sender uses to each receiver: looked up for every message.
+///
+/// A table of its own with open addressing (Knuth, "The Art of Computer Programming", volume 3,
+/// section 6.4, algorithm L), as nothing is ever taken out and nobody asks for an order.
+#[derive(Debug, Default)]
+struct CurrentPaths {
+    /// As many as a power of two; more than a quarter of them empty.
+    entries: Vec<PathEntry>,
+    used_count: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct PathEntry {
+    from: NodeId,
+    to: NodeId,
+    path: Option<PathId>,
+}
+
+impl CurrentPaths {
+    fn find(&self, from: NodeId, to: NodeId) -> Option<PathId> {
+        let entry = self.entries.get(self.slot(from, to))?;
+        entry.path
+    }
+
+    fn set(&mut self, from: NodeId, to: NodeId, path: PathId) {
+        if self.entries.len() * 3 <= self.used_count * 4 {
+            self.grow();
+        }
+        let slot = self.slot(from, to);
+        self.used_count += usize::from(self.entries[slot].path.is_none());
+        self.entries[slot] = PathEntry { from, to, path: Some(path) };
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let length = (self.entries.len() * 2).max(16);
+        let empty = PathEntry { from: NodeId(0), to: NodeId(0), path: None };
+        for entry in std::mem::replace(&mut self.entries, vec![empty; length]) {
+            if entry.path.is_some() {
+                let slot = self.slot(entry.from, entry.to);
+                self.entries[slot] = entry;
+            }
+        }
+    }
+
+    /// Where the entry is, or would be.
+    fn slot(&self, from: NodeId, to: NodeId) -> usize {
+        let mask = self.entries.len().wrapping_sub(1);
+        let pair = (u64::from(from.0) << 32) | u64::from(to.0);
+        // 2⁶⁴ over the golden ratio spreads numbers that follow one another (section 6.4, there).
+        let mut slot = (pair.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize & mask;
+        while let Some(entry) = self.entries.get(slot)
+            && entry.path.is_some()
+            && (entry.from, entry.to) != (from, to)
+        {
+            slot = (slot + 1) & mask;
+        }
+        slot
+    }
+}
+
 impl<N: Node, W: Workload<N>> Cluster<N, W> {
     /// The path that `from` uses to `to`. The first connection stands when the run begins, if both
     /// processes date from then; else it is opened now.
     fn path(&mut self, from: NodeId, to: NodeId, now: SimTime) -> PathId {
-        if let Some(&path) = self.routes.to[from.index()].get(&to) {
+        if let Some(path) = self.routes.current.find(from, to) {
             return path;
         }
+        self.first_path(from, to, now)
+    }
+
+    #[cold]
+    fn first_path(&mut self, from: NodeId, to: NodeId, now: SimTime) -> PathId {
         let link = self.routes.links.len();
         self.routes.links.push(self.network.path(from, to));
         self.routes.links.push(self.network.path(to, from));
         let there = self.routes.lay([from, to], [link, link + 1], None);
-        self.routes.to[to.index()].insert(from, there.back());
+        self.routes.current.set(to, from, there.back());
         // Last, so that a path to oneself is the first of its pair.
-        self.routes.to[from.index()].insert(to, there);
+        self.routes.current.set(from, to, there);
         if [from, to].iter().any(|end| self.hosts[end.index()].up_since != SimTime::ZERO) {
             self.routes.pairs[there.pair()].opened = now;
             let round_trip = self.handshake(there);
@@ -240,6 +305,9 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
         message: N::Message,
         queue: &mut EventQueue<ClusterEvent<W::Event>>,
     ) {
+        if !self.network.scrambles() {
+            return self.carry_datagram(path, message, SimDuration::ZERO, queue);
+        }
         let flow = &mut self.routes.paths[path.index()];
         let scramble = flow.scramble.get_or_insert_with(|| {
             Box::new(
@@ -247,20 +315,26 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
             )
         });
         let (held, is_doubled) = self.network.scramble(scramble);
-        for _ in 0..=u32::from(is_doubled) {
-            let (kind, size) = (message.kind(), message.size_bytes());
-            let link = &mut self.routes.links[flow.link];
-            let carriage = self.network.carry(link, kind, size, queue.now());
-            if let Carriage::Arrives(at) = carriage {
-                let flight = Flight {
-                    path,
-                    place: 0,
-                    connection: Connection(0),
-                    body: Body::Message(message.clone()),
-                };
-                let id = FlightId(self.flights.insert(flight));
-                queue.schedule_at(at + held, ClusterEvent::Arrive(id));
-            }
+        if is_doubled {
+            self.carry_datagram(path, message.clone(), held, queue);
+        }
+        self.carry_datagram(path, message, held, queue);
+    }
+
+    fn carry_datagram(
+        &mut self,
+        path: PathId,
+        message: N::Message,
+        held: SimDuration,
+        queue: &mut EventQueue<ClusterEvent<W::Event>>,
+    ) {
+        let flow = &self.routes.paths[path.index()];
+        let (kind, size) = (message.kind(), message.size_bytes());
+        let link = &mut self.routes.links[flow.link];
+        if let Carriage::Arrives(at) = self.network.carry(link, kind, size, queue.now()) {
+            let (connection, body) = (Connection(0), Body::Message(message));
+            let id = FlightId(self.flights.insert(Flight { path, place: 0, connection, body }));
+            queue.schedule_at(at + held, ClusterEvent::Arrive(id));
         }
     }
 
@@ -281,8 +355,8 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
         self.routes.pairs[new.pair()].opened = now;
         let round_trip = self.handshake(new);
         self.routes.paths[new.index()].ready_at = now + round_trip;
-        self.routes.to[ends[1].index()].insert(ends[0], new.back());
-        self.routes.to[ends[0].index()].insert(ends[1], new);
+        self.routes.current.set(ends[1], ends[0], new.back());
+        self.routes.current.set(ends[0], ends[1], new);
         new
     }
 
