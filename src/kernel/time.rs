@@ -109,6 +109,10 @@ impl SimDuration {
 
     /// This long times `numerator / denominator`, rounded down, or for ever.
     pub const fn scale(self, numerator: u64, denominator: u64) -> Self {
+        // Nodes at full speed scale all that they do: no division for them.
+        if numerator == denominator {
+            return self;
+        }
         let scaled = self.0 as u128 * numerator as u128 / denominator as u128;
         Self(if scaled > u64::MAX as u128 { u64::MAX } else { scaled as u64 })
     }

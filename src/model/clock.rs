@@ -26,66 +26,35 @@ impl ClockRate {
     pub const RIGHT: Self = Self(PPM as u32);
 }
 
-/// The clocks of one node.
+/// The clocks of one node: they share one oscillator, and so the rate.
 #[derive(Clone, Copy, Debug)]
 pub struct Clocks {
-    wall: Line,
-    monotonic: Line,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Line {
     since: SimTime,
-    shown: i64,
+    /// What each showed then.
+    wall_shown: i64,
+    monotonic_shown: i64,
     rate: ClockRate,
 }
 
 impl Clocks {
     /// Two clocks that are right.
-    pub const RIGHT: Self = Self { wall: Line::RIGHT, monotonic: Line::RIGHT };
+    pub const RIGHT: Self =
+        Self { since: SimTime::ZERO, wall_shown: 0, monotonic_shown: 0, rate: ClockRate::RIGHT };
 
     /// What the wall clock shows at `now`.
     pub fn wall(&self, now: SimTime) -> WallTime {
-        WallTime(self.wall.read(now))
+        WallTime(self.read(self.wall_shown, now))
     }
 
     /// What the monotonic clock shows at `now`. Never negative: it began at zero.
     pub fn monotonic(&self, now: SimTime) -> SimTime {
-        SimTime::from_ns(self.monotonic.read(now).unsigned_abs())
+        SimTime::from_ns(self.read(self.monotonic_shown, now).unsigned_abs())
     }
 
     /// The first instant at which the monotonic clock shows `shown` or more.
     pub fn when_monotonic(&self, shown: SimTime) -> SimTime {
-        self.monotonic.when(i64::try_from(shown.as_ns()).unwrap_or(i64::MAX))
-    }
-
-    /// Sets the wall clock forward by `ns`, or back where negative. The monotonic clock does not
-    /// move.
-    pub fn step_wall(&mut self, ns: i64) {
-        self.wall.shown = self.wall.shown.saturating_add(ns);
-    }
-
-    /// Lets both clocks run at `rate` from `now` on: they share one oscillator.
-    pub fn set_rate(&mut self, now: SimTime, rate: ClockRate) {
-        for line in [&mut self.wall, &mut self.monotonic] {
-            *line = Line { since: now, shown: line.read(now), rate };
-        }
-    }
-}
-
-impl Line {
-    const RIGHT: Self = Self { since: SimTime::ZERO, shown: 0, rate: ClockRate::RIGHT };
-
-    fn read(&self, now: SimTime) -> i64 {
-        let passed = i128::from(now.since(self.since).as_ns());
-        // Nearly every clock is right, and is read at every step of its node: no division for it.
-        let is_right = self.rate == ClockRate::RIGHT;
-        let ran = if is_right { passed } else { passed * i128::from(self.rate.0) / PPM };
-        i64::try_from(i128::from(self.shown) + ran).unwrap_or(i64::MAX)
-    }
-
-    fn when(&self, shown: i64) -> SimTime {
-        let to_run = i128::from(shown) - i128::from(self.shown);
+        let shown = i64::try_from(shown.as_ns()).unwrap_or(i64::MAX);
+        let to_run = i128::from(shown) - i128::from(self.monotonic_shown);
         if to_run <= 0 {
             return self.since;
         }
@@ -98,6 +67,27 @@ impl Line {
         SimTime::from_ns(
             self.since.as_ns().saturating_add(u64::try_from(passed).unwrap_or(u64::MAX)),
         )
+    }
+
+    /// Sets the wall clock forward by `ns`, or back where negative. The monotonic clock does not
+    /// move.
+    pub fn step_wall(&mut self, ns: i64) {
+        self.wall_shown = self.wall_shown.saturating_add(ns);
+    }
+
+    /// Lets both clocks run at `rate` from `now` on.
+    pub fn set_rate(&mut self, now: SimTime, rate: ClockRate) {
+        let [wall_shown, monotonic_shown] =
+            [self.wall_shown, self.monotonic_shown].map(|shown| self.read(shown, now));
+        *self = Self { since: now, wall_shown, monotonic_shown, rate };
+    }
+
+    fn read(&self, shown: i64, now: SimTime) -> i64 {
+        let passed = i128::from(now.since(self.since).as_ns());
+        // Nearly every clock is right, and is read at every step of its node: no division for it.
+        let is_right = self.rate == ClockRate::RIGHT;
+        let ran = if is_right { passed } else { passed * i128::from(self.rate.0) / PPM };
+        i64::try_from(i128::from(shown) + ran).unwrap_or(i64::MAX)
     }
 }
 

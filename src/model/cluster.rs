@@ -174,32 +174,33 @@ pub struct Cluster<N: Node, W: Workload<N>> {
     set_off: Vec<u32>,
 }
 
-/// The machine under a node.
+/// The machine under a node. In the order of use: what every event touches lies together.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Host<N: Node> {
-    pub(super) node: N,
     pub(super) state: State,
     /// Counts crashes, so that what was begun before one does not come out after it.
     pub(super) life: u32,
-    /// Counts power failures, likewise for the disk.
-    pub(super) power: u32,
-    /// When the process started.
-    pub(super) up_since: SimTime,
+    // Streams and stations are large, and lie apart.
+    pub(super) station: Option<Box<Workplace<N>>>,
+    pub(super) clocks: Clocks,
+    rng: Rng,
+    sync_count: u64,
     /// The faults that hold it still.
     pub(super) held_by: Vec<u32>,
     /// The faults that slow it down, and how many thousandths of the usual time things take.
     pub(super) slowed_by: Vec<(u32, u64)>,
+    pub(super) node: N,
+    /// When the process started.
+    pub(super) up_since: SimTime,
+    pub(super) disk: Disk<N::Stable>,
+    sync_rng: Option<Box<Rng>>,
+    /// Counts power failures, as `life` does crashes, for the disk.
+    pub(super) power: u32,
     /// The faults that its clocks suffer from, and how fast each lets them run.
     pub(super) rated_by: Vec<(u32, ClockRate)>,
     /// What came while it stood still.
     pub(super) inbox: VecDeque<Waiting<N>>,
-    pub(super) clocks: Clocks,
-    pub(super) disk: Disk<N::Stable>,
-    // Streams and stations are large; apart, the part that every event touches stays small.
-    pub(super) station: Option<Box<Workplace<N>>>,
-    rng: Box<Rng>,
-    sync_rng: Option<Box<Rng>>,
-    sync_count: u64,
     reached: BTreeMap<&'static str, u32>,
 }
 
@@ -293,17 +294,8 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
             let name = directory.name(id);
             let disk = Disk::new();
             Host {
-                node: N::boot(role, disk.image()),
                 state: State::Up,
                 life: 0,
-                power: 0,
-                up_since: SimTime::ZERO,
-                held_by: Vec::new(),
-                slowed_by: Vec::new(),
-                rated_by: Vec::new(),
-                inbox: VecDeque::new(),
-                clocks: Clocks::RIGHT,
-                disk,
                 station: station.as_ref().map(|config| {
                     Box::new(Workplace {
                         station: Station::new(config),
@@ -312,10 +304,19 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
                         jobs: Table::default(),
                     })
                 }),
-                rng: Box::new(seed.stream("protocol", name)),
+                clocks: Clocks::RIGHT,
+                rng: seed.stream("protocol", name),
+                sync_count: 0,
+                held_by: Vec::new(),
+                slowed_by: Vec::new(),
+                node: N::boot(role, disk.image()),
+                up_since: SimTime::ZERO,
+                disk,
                 sync_rng: (!sync.sampler().is_constant())
                     .then(|| Box::new(seed.stream("disk sync", name))),
-                sync_count: 0,
+                power: 0,
+                rated_by: Vec::new(),
+                inbox: VecDeque::new(),
                 reached: BTreeMap::new(),
             }
         });

@@ -325,8 +325,15 @@ pub(super) struct Path {
     busy_until: SimTime,
     // A stream for each purpose, so that turning loss on does not move delays. Opened at the first
     // draw: most links are constant, lose nothing, or carry nothing.
-    delay_rng: Option<Box<Rng>>,
+    delay_rng: Option<Rng>,
     loss_rng: Option<Box<Rng>>,
+}
+
+impl Path {
+    /// Sender and receiver.
+    pub(super) fn ends(&self) -> [NodeId; 2] {
+        [self.from, self.to]
+    }
 }
 
 /// A cut: packets between nodes on different sides do not get through.
@@ -466,7 +473,7 @@ impl Network {
         }
         let open = |purpose| {
             let [from, to] = [path.from, path.to].map(|end| &self.names[end.index()]);
-            Box::new(self.seed.stream(purpose, &format!("{from}>{to}")))
+            self.seed.stream(purpose, &format!("{from}>{to}"))
         };
         // A stream of its own that nobody draws from need not move: what is certain draws nothing.
         let mut delay = path.base;
@@ -475,7 +482,7 @@ impl Network {
             _ => path.delay.draw(path.delay_rng.get_or_insert_with(|| open("link delay"))),
         };
         let mut is_lost = path.loss != Probability::ZERO
-            && path.loss_rng.get_or_insert_with(|| open("link loss")).chance(path.loss);
+            && path.loss_rng.get_or_insert_with(|| Box::new(open("link loss"))).chance(path.loss);
         if !self.effects.is_empty() {
             let (more, lost) = self.affect(path.from, path.to, kind);
             delay += more;

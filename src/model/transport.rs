@@ -77,6 +77,11 @@ pub(super) struct Flight<M> {
 #[derive(Debug)]
 enum Body<M> {
     Message(M),
+    /// A message outside any connection, from one node to the other.
+    Datagram {
+        ends: [NodeId; 2],
+        message: M,
+    },
     /// The sender closes the connection, after all that it sent.
     Finish,
     /// The sender does not know this connection.
@@ -86,7 +91,7 @@ enum Body<M> {
 impl<M: Wire> Body<M> {
     fn kind(&self) -> &'static str {
         match self {
-            Self::Message(message) => message.kind(),
+            Self::Message(message) | Self::Datagram { message, .. } => message.kind(),
             Self::Finish => "finish",
             Self::Reset => "reset",
         }
@@ -94,7 +99,7 @@ impl<M: Wire> Body<M> {
 
     fn size_bytes(&self) -> u32 {
         match self {
-            Self::Message(message) => message.size_bytes(),
+            Self::Message(message) | Self::Datagram { message, .. } => message.size_bytes(),
             Self::Finish | Self::Reset => 0,
         }
     }
@@ -328,12 +333,14 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
         held: SimDuration,
         queue: &mut EventQueue<ClusterEvent<W::Event>>,
     ) {
-        let flow = &self.routes.paths[path.index()];
         let (kind, size) = (message.kind(), message.size_bytes());
-        let link = &mut self.routes.links[flow.link];
+        // No second connection is ever laid here, so that paths and links go by the same numbers.
+        let link = &mut self.routes.links[path.index()];
+        let ends = link.ends();
         if let Carriage::Arrives(at) = self.network.carry(link, kind, size, queue.now()) {
-            let (connection, body) = (Connection(0), Body::Message(message));
-            let id = FlightId(self.flights.insert(Flight { path, place: 0, connection, body }));
+            let body = Body::Datagram { ends, message };
+            let (place, connection) = (0, Connection(0));
+            let id = FlightId(self.flights.insert(Flight { path, place, connection, body }));
             queue.schedule_at(at + held, ClusterEvent::Arrive(id));
         }
     }
@@ -493,16 +500,17 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
     /// Something arrives.
     pub(super) fn arrive(&mut self, id: FlightId, queue: &mut EventQueue<ClusterEvent<W::Event>>) {
         let flight = self.flights.get(id.0);
+        if matches!(flight.body, Body::Datagram { .. }) {
+            return self.arrive_datagram(id, queue);
+        }
         let (path, connection) = (flight.path, flight.connection);
         let Pair { opened, closed, .. } = self.routes.pairs[path.pair()];
         let flow = &self.routes.paths[path.index()];
         let (from, to) = (flow.from, flow.to);
-        let is_datagram = connection == Connection(0);
         let host = &self.hosts[to.index()];
         if host.state == State::MachineDown {
             // Silence. A machine that is up itself will try again.
-            let is_kept = !is_datagram && self.hosts[from.index()].state != State::MachineDown;
-            if is_kept {
+            if self.hosts[from.index()].state != State::MachineDown {
                 self.stall(id, queue);
             } else {
                 self.flights.remove(id.0);
@@ -513,11 +521,7 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
         let flight = self.flights.remove(id.0);
         let is_closed = closed[path.back().side()];
         match flight.body {
-            Body::Message(message) if is_datagram => {
-                if host.state == State::Up {
-                    self.give_message(from, to, connection, message, queue);
-                }
-            }
+            Body::Datagram { .. } => unreachable!("a datagram arrives by its own way"),
             Body::Message(_) if !is_known => {
                 self.dispatch(path.back(), Body::Reset, queue);
             }
@@ -526,6 +530,15 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
             Body::Message(message) => self.give_message(from, to, connection, message, queue),
             Body::Finish => self.learn_of_close(path, Closed::ByPeer),
             Body::Reset => self.learn_of_close(path, Closed::Reset),
+        }
+    }
+
+    /// A datagram arrives: nobody keeps what finds no process.
+    fn arrive_datagram(&mut self, id: FlightId, queue: &mut EventQueue<ClusterEvent<W::Event>>) {
+        let flight = self.flights.remove(id.0);
+        let Body::Datagram { ends: [from, to], message } = flight.body else { return };
+        if self.hosts[to.index()].state == State::Up {
+            self.give_message(from, to, flight.connection, message, queue);
         }
     }
 
