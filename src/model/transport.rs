@@ -510,10 +510,10 @@ impl<N: Node, W: Workload<N>> Cluster<N, W> {
         let host = &self.hosts[to.index()];
         if host.state == State::MachineDown {
             // Silence. A machine that is up itself will try again.
-            if self.hosts[from.index()].state != State::MachineDown {
-                self.stall(id, queue);
-            } else {
+            if self.hosts[from.index()].state == State::MachineDown {
                 self.flights.remove(id.0);
+            } else {
+                self.stall(id, queue);
             }
             return;
         }
