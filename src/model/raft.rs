@@ -271,6 +271,11 @@ impl<C: Clone + Debug> Raft<C> {
         self.is_told_to_lead
     }
 
+    /// The member that was heard last as the leader, where this one does not lead itself.
+    pub const fn leader(&self) -> Option<NodeId> {
+        self.leader
+    }
+
     /// Whether no other member can lead at `now`: a majority has answered what was sent so lately
     /// that none of them votes for another yet. Trusts clocks to run alike.
     pub fn has_lease(&self, now: SimTime) -> bool {

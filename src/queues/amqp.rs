@@ -927,10 +927,11 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    pub(super) fn new(rules: PublisherRules, broker: NodeId) -> Self {
+    /// One that publishes by any of `brokers`, the first of them first.
+    pub(super) fn new(rules: PublisherRules, brokers: &[NodeId]) -> Self {
         Self {
             rules,
-            link: Link::new(broker, rules.backoff),
+            link: Link::among(brokers, rules.backoff),
             heart: Heart::default(),
             next_seq: 1,
             outstanding: BTreeMap::new(),
@@ -960,8 +961,8 @@ impl Publisher {
                 self.send_queue(ctx);
             }
             Input::Message { via, message, .. } => self.hear(via, message, ctx),
-            Input::Closed { via, .. } => {
-                if self.link.closed(via, ctx) {
+            Input::Closed { peer, via, .. } => {
+                if peer == self.link.broker() && self.link.closed(via, ctx) {
                     self.lost(ctx);
                 }
             }
@@ -1045,6 +1046,7 @@ impl Publisher {
     /// The connection is gone. What was not confirmed may or may not have been stored: it is sent
     /// again, before everything else, in its order.
     fn lost<N: Speaker>(&mut self, ctx: &mut Context<'_, N>) {
+        self.link.move_on();
         for (_, item) in std::mem::take(&mut self.outstanding).into_iter().rev() {
             self.queue.push_front(item);
         }

@@ -77,10 +77,10 @@ pub(super) enum AmqpClassic {
 pub(super) enum Role {
     /// The server.
     Broker(RabbitVersion, QueueParams),
-    /// A publisher.
-    Producer(PublisherRules, NodeId),
-    /// A consumer.
-    Consumer(Box<AmqpClassicParams>, Work, NodeId),
+    /// A publisher, and the servers that it may be with.
+    Producer(PublisherRules, Vec<NodeId>),
+    /// A consumer, and the servers that it may be with.
+    Consumer(Box<AmqpClassicParams>, Work, Vec<NodeId>),
     /// A server that has no part in the queue.
     Bystander,
 }
@@ -95,10 +95,25 @@ impl QueueProtocol for AmqpClassic {
     type Params = AmqpClassicParams;
 
     fn role(params: &AmqpClassicParams, part: Part, scene: &Scene) -> Role {
-        let broker = scene.brokers[0];
         match part {
             Part::Broker(0) => Role::Broker(params.version.clone(), params.queue.clone()),
             Part::Broker(_) => Role::Bystander,
+            Part::Producer(_) | Part::Consumer(_) => {
+                Role::client(params, part, &scene.work, scene.brokers[..1].to_vec())
+            }
+        }
+    }
+}
+
+impl Role {
+    /// The client that plays `part`, and may be with any of `brokers`, the first of them first.
+    pub(super) fn client(
+        params: &AmqpClassicParams,
+        part: Part,
+        work: &Work,
+        brokers: Vec<NodeId>,
+    ) -> Self {
+        match part {
             Part::Producer(_) => {
                 let rules = PublisherRules {
                     confirms: params.confirms,
@@ -108,11 +123,10 @@ impl QueueProtocol for AmqpClassic {
                     heartbeat: params.queue.heartbeat,
                     sees_error: false,
                 };
-                Role::Producer(rules, broker)
+                Self::Producer(rules, brokers)
             }
-            Part::Consumer(_) => {
-                Role::Consumer(Box::new(params.clone()), scene.work.clone(), broker)
-            }
+            Part::Consumer(_) => Self::Consumer(Box::new(params.clone()), work.clone(), brokers),
+            Part::Broker(_) => unreachable!("a broker is no client"),
         }
     }
 }
@@ -130,9 +144,9 @@ impl Node for AmqpClassic {
             Role::Broker(version, queue) => {
                 Self::Broker(Box::new(Broker::boot(version, queue, disk)))
             }
-            Role::Producer(rules, broker) => Self::Producer(Publisher::new(*rules, *broker)),
-            Role::Consumer(params, work, broker) => {
-                Self::Consumer(Consumer::new(params, work, *broker))
+            Role::Producer(rules, brokers) => Self::Producer(Publisher::new(*rules, brokers)),
+            Role::Consumer(params, work, brokers) => {
+                Self::Consumer(Consumer::new(params, work, brokers))
             }
             Role::Bystander => Self::Bystander,
         }
@@ -174,10 +188,10 @@ struct Handle {
 }
 
 impl Consumer {
-    fn new(params: &AmqpClassicParams, work: &Work, broker: NodeId) -> Self {
+    fn new(params: &AmqpClassicParams, work: &Work, brokers: &[NodeId]) -> Self {
         Self {
             params: params.clone(),
-            link: Link::new(broker, Backoff::constant(params.reconnect)),
+            link: Link::among(brokers, Backoff::constant(params.reconnect)),
             heart: Heart::default(),
             buffer: VecDeque::new(),
             pool: Pool::new(work),
@@ -194,8 +208,8 @@ impl Consumer {
                 }
             }
             Input::Message { via, message, .. } => self.hear(via, message, ctx),
-            Input::Closed { via, .. } => {
-                if self.link.closed(via, ctx) {
+            Input::Closed { peer, via, .. } => {
+                if peer == self.link.broker() && self.link.closed(via, ctx) {
                     self.lost(ctx);
                 }
             }
@@ -325,6 +339,7 @@ impl Consumer {
             self.drop_buffer(ctx);
         }
         if !self.is_stopping {
+            self.link.move_on();
             self.link.try_later(ctx);
         }
     }

@@ -192,7 +192,7 @@ impl Node for Celery {
                 Self::Broker(Box::new(Broker::boot(version, queue, disk)))
             }
             Role::Producer(rules, broker) => {
-                Self::Producer(Box::new(Publisher::new(*rules, *broker)))
+                Self::Producer(Box::new(Publisher::new(*rules, &[*broker])))
             }
             Role::Worker(setup) => Self::Worker(Box::new(RabbitWorker::new(setup))),
             Role::Bystander => Self::Bystander,

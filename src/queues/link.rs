@@ -38,10 +38,12 @@ impl Backoff {
     }
 }
 
-/// The client's side of its connections with one broker, one after the other.
+/// The client's side of its connections with brokers, one after the other.
 #[derive(Clone, Debug)]
 pub(super) struct Link {
-    broker: NodeId,
+    brokers: Vec<NodeId>,
+    /// Which of them it is with, or tries next.
+    at: usize,
     backoff: Backoff,
     state: State,
     /// Counts the tries to connect; goes into the messages, so that what belongs to an earlier
@@ -62,19 +64,35 @@ enum State {
 
 impl Link {
     pub(super) fn new(broker: NodeId, backoff: Backoff) -> Self {
-        Self { broker, backoff, state: State::Down, epoch: 0, latest: None, failure_count: 0 }
+        Self::among(&[broker], backoff)
     }
 
-    pub(super) const fn broker(&self) -> NodeId {
-        self.broker
+    /// One with any of `brokers`, the first of them first.
+    pub(super) fn among(brokers: &[NodeId], backoff: Backoff) -> Self {
+        let brokers = brokers.to_vec();
+        let (state, latest) = (State::Down, None);
+        Self { brokers, at: 0, backoff, state, epoch: 0, latest, failure_count: 0 }
     }
 
-    /// The next try goes to another broker.
+    pub(super) fn broker(&self) -> NodeId {
+        self.brokers[self.at]
+    }
+
+    /// The next try goes to this broker.
     pub(super) fn redirect(&mut self, broker: NodeId) {
-        if broker != self.broker {
-            self.broker = broker;
+        if broker != self.broker() {
+            self.at = self.brokers.iter().position(|&other| other == broker).unwrap_or_else(|| {
+                self.brokers.push(broker);
+                self.brokers.len() - 1
+            });
             self.latest = None;
         }
+    }
+
+    /// The next try goes to the next broker, where there are several.
+    pub(super) fn move_on(&mut self) {
+        let next = (self.at + 1) % self.brokers.len();
+        self.redirect(self.brokers[next]);
     }
 
     pub(super) const fn epoch(&self) -> u32 {
@@ -106,7 +124,7 @@ impl Link {
     {
         self.stop_timer(ctx);
         self.epoch += 1;
-        ctx.send(self.broker, hello(self.epoch));
+        ctx.send(self.broker(), hello(self.epoch));
         self.state = State::Opening(ctx.set_timer(CONNECT_TIMEOUT, LinkTimer::Timeout.into()));
     }
 
@@ -162,7 +180,7 @@ impl Link {
         self.stop_timer(ctx);
         self.state = State::Down;
         self.failure_count = 0;
-        ctx.disconnect(self.broker);
+        ctx.disconnect(self.broker());
     }
 
     /// Tries again after the pause that is due now.

@@ -14,6 +14,7 @@
 
 mod amqp;
 mod amqp_classic;
+mod amqp_quorum;
 mod broker;
 mod celery;
 mod celery_redis;
@@ -24,6 +25,8 @@ mod judge;
 mod link;
 pub mod matrix;
 pub mod measure;
+mod quorum_fifo;
+mod rabbit;
 pub mod recorded;
 mod redis;
 mod redis_client;
@@ -60,6 +63,7 @@ pub use work::Work;
 /// Every queue of this crate.
 pub const CATALOGUE: &[Entry] = &[
     Entry::of::<amqp_classic::AmqpClassic>(),
+    Entry::of::<amqp_quorum::AmqpQuorum>(),
     Entry::of::<celery::Celery>(),
     Entry::of::<redis_list::RedisList>(),
     Entry::of::<celery_redis::CeleryRedis>(),

@@ -260,7 +260,7 @@ impl<H: Copy> Pool<H> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::queues::Serial;
 

@@ -120,6 +120,13 @@ pub const CONDITIONS: &[Condition] = &[
     set("V10", "F9", "consumer deleted", "delete_on_leave = true"),
     set("V10", "F9", "consumer only stops", ""),
     set("V10", "F11", "", "maxlen = 20"),
+    Condition { script: Some(each_confirmed), ..set("V12", "F3", "confirmed messages", "") },
+    // With nothing but the long task taken, nothing else waits behind it.
+    Condition { is_instead: true, ..set("V12", "F8", "", "prefetch = 1") },
+    set("V12", "F10", "dead-letter exchange", "dead_letter = true"),
+    set("V12", "F10", "no dead-letter exchange", ""),
+    set("V12", "F11", "drop-head", "max_length = 20"),
+    set("V12", "F11", "reject-publish", "max_length = 20, overflow = \"reject_publish\""),
 ];
 
 const APPEND: &str = "redis = { persistence = \"append\" }";
@@ -144,6 +151,12 @@ fn missed_delete(_: Script, _: &Actors) -> Script {
     let cut =
         "partition = { sides = [[\"broker-1\"], [\"broker-2\", \"broker-3\", \"consumers\"]] }";
     Script::trickle("2/s", 4.9, 300.0).with(on(STRUCK, "done", 5, Some(60.0), cut))
+}
+
+/// Each message is confirmed before the next is sent, so that what becomes of one that is not is no
+/// question.
+fn each_confirmed(script: Script, _: &Actors) -> Script {
+    Script { load: "{ open = { constant = \"100/s\" } }".into(), ..script }
 }
 
 /// The producer is cut off when its last message is stored, and sends it again all the while.

@@ -106,6 +106,27 @@ at = "200ms"
 crash_process = { target = "consumer-1" }
 "#;
 
+/// As that with a queue of three servers, of which the second consumer comes later.
+const DEAD_CONSUMER_OF_THREE: &str = r#"
+[network]
+delay = "1ms"
+[experiment.queues]
+variants = [{ amqp_quorum = { prefetch = 4 } }]
+brokers = 3
+producers = { load = { open = { constant = "1000/s" } } }
+consumers = { count = 2 }
+messages = { tasks = [{ name = "task", service = "1s" }] }
+horizon = "10ms"
+drain = "30s"
+[[fault]]
+at = "0s"
+for = "100ms"
+pause = { target = "consumer-2" }
+[[fault]]
+at = "200ms"
+crash_process = { target = "consumer-1" }
+"#;
+
 /// Forty tasks of 0.2 s for two workers, of which the first is struck at 0.1 s.
 macro_rules! forty {
     ($variant:literal, $action:literal) => {
@@ -152,6 +173,13 @@ pub const RULES: &[Rule] = &[
         expected: "4",
         scenario: DEAD_CONSUMER,
         show: reorder_distance,
+    },
+    Rule {
+        id: "r3q",
+        what: "what the other consumer of a quorum queue receives",
+        expected: "4 5 6 7 0R 1R 2R 3R 8 9",
+        scenario: DEAD_CONSUMER_OF_THREE,
+        show: last_received,
     },
     Rule {
         id: "r5",
@@ -209,6 +237,27 @@ pub const RULES: &[Rule] = &[
         show: refused_and_effects,
     },
     Rule {
+        id: "r60",
+        what: "a quorum queue of three, reject-publish: publishers hear of it too late",
+        expected: "refused 2; 0 1 2 3",
+        scenario: r#"
+[network]
+delay = "1ms"
+[experiment.queues]
+variants = [{ amqp_quorum = { prefetch = 1, max_length = 3, overflow = "reject_publish" } }]
+producers = { load = { open = { constant = "50/s" } } }
+consumers = { count = 1 }
+messages = { tasks = [{ name = "task", service = "10ms" }] }
+horizon = "120ms"
+drain = "60s"
+[[fault]]
+at = "0s"
+for = "200ms"
+pause = { target = "consumer" }
+"#,
+        show: refused_and_effects,
+    },
+    Rule {
         id: "r61",
         what: "deliveries of poison in 2.4 s, of 0.2 s each",
         expected: "12",
@@ -222,6 +271,24 @@ consumers = { count = 1 }
 messages = { tasks = [{ name = "task", service = "200ms" }], poison = { numbers = [0] } }
 horizon = "1ms"
 drain = "2390ms"
+"#,
+        show: deliveries_of_first,
+    },
+    Rule {
+        id: "r69",
+        what: "deliveries of poison with a delivery limit of 3",
+        expected: "4",
+        scenario: r#"
+[network]
+delay = "1ms"
+[experiment.queues]
+variants = [{ amqp_quorum = { prefetch = 1, delivery_limit = 3 } }]
+brokers = 3
+producers = { load = { open = { constant = "1000/s" } } }
+consumers = { count = 1 }
+messages = { tasks = [{ name = "task", service = "200ms" }], poison = { numbers = [0] } }
+horizon = "1ms"
+drain = "30s"
 "#,
         show: deliveries_of_first,
     },

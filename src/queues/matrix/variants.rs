@@ -164,4 +164,12 @@ pub const VARIANTS: &[Variant] = &[
         patience_s: 300.0,
         ..PLAIN
     },
+    Variant {
+        id: "V12",
+        title: "RMQ quorum R3, delivery-limit 20",
+        name: "amqp_quorum",
+        params: "prefetch = 4",
+        brokers: 3,
+        ..PLAIN
+    },
 ];
