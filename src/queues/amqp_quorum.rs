@@ -29,7 +29,9 @@ use super::amqp::{OverflowParam, QueueParams, RabbitVersion};
 use super::amqp_classic::{AmqpClassicParams, OnFailure};
 use super::broker::{Bound, Overflow, Return};
 use super::quorum_fifo::{Effect, Fifo, Gone, Op, Rules};
-use super::rabbit::{Ask, Asks, ChannelId, Clustered, Ctx, Front, Message, Role, Server, Timer};
+use super::rabbit::{
+    Ask, Asks, ChannelId, Clustered, Ctx, Front, Message, Pending, Role, Server, Sessions, Timer,
+};
 use super::{Indication, Item, Part, QueueProtocol, Scene};
 
 config! {
@@ -276,7 +278,7 @@ pub(super) struct Quorum {
     leads: bool,
     front: Front,
     /// What each channel of this server, as a client of the queue, has asked for.
-    sessions: BTreeMap<ChannelId, Session>,
+    sessions: Sessions<Op>,
     /// To whom commands go.
     leader: Option<NodeId>,
     /// When each other server was heard last, and which cannot be reached.
@@ -284,26 +286,6 @@ pub(super) struct Quorum {
     unreachable: BTreeSet<NodeId>,
     wal: Wal,
     expiry: Option<(WallTime, TimerId)>,
-}
-
-/// A channel as a client of the queue (`rabbit_fifo_client.erl`).
-#[derive(Clone, Debug)]
-struct Session {
-    next_number: u64,
-    pending: BTreeMap<u64, Pending>,
-    published: u64,
-    is_blocked: bool,
-    /// The number of the next delivery.
-    next_delivery: u64,
-}
-
-/// A command of which the channel has not heard that it was applied.
-#[derive(Clone, Debug)]
-struct Pending {
-    op: Op,
-    /// The publish that it stands for.
-    seq: Option<u64>,
-    since: SimTime,
 }
 
 /// The write-ahead log syncs for all that wait, and for those that come meanwhile together
@@ -327,7 +309,7 @@ impl Server for Quorum {
             fifo: Fifo::new(setup.params.rules()),
             leads: false,
             front: Front::new(&setup.params.front()),
-            sessions: BTreeMap::new(),
+            sessions: Sessions::new(),
             leader: None,
             heard: BTreeMap::new(),
             unreachable: BTreeSet::new(),
@@ -535,14 +517,14 @@ impl Quorum {
 
     fn ask(&mut self, channel: ChannelId, ask: Ask, ctx: &mut Ctx<'_, Self>) {
         if let Ask::Opened = ask {
-            self.sessions.insert(channel, Session::new());
+            self.sessions.open(channel);
             let refuses = self.setup.params.bound_overflow() == Overflow::Reject;
             if refuses && self.front.confirms(channel) == Some(true) {
                 self.submit(channel, Op::Register(channel), None, ctx);
             }
             return;
         }
-        let Some(session) = self.sessions.get_mut(&channel) else { return };
+        let Some(session) = self.sessions.get_mut(channel) else { return };
         let mut seq_of_publish = None;
         let op = match ask {
             Ask::Publish { seq, .. } if session.is_blocked => {
@@ -564,7 +546,7 @@ impl Quorum {
             Ask::Discard(ids) => Op::Discard(channel, ids),
             Ask::Gone(why) => {
                 // What it has not sent on goes with it.
-                session.pending.clear();
+                session.drop_all();
                 let why = if why == Return::Lapsed { Gone::Late } else { Gone::Closed };
                 Op::Down(channel, why)
             }
@@ -574,10 +556,8 @@ impl Quorum {
     }
 
     fn submit(&mut self, channel: ChannelId, op: Op, seq: Option<u64>, ctx: &mut Ctx<'_, Self>) {
-        let Some(session) = self.sessions.get_mut(&channel) else { return };
-        let number = session.next_number;
-        session.next_number += 1;
-        session.pending.insert(number, Pending { op: op.clone(), seq, since: ctx.now() });
+        let Some(session) = self.sessions.get_mut(channel) else { return };
+        let number = session.keep(op.clone(), seq, ctx.now());
         self.send_on(number, op, ctx);
     }
 
@@ -590,12 +570,8 @@ impl Quorum {
         }
     }
 
-    fn send_again(&mut self, is_due: impl Fn(&Pending) -> bool, ctx: &mut Ctx<'_, Self>) {
-        let all = self.sessions.values().flat_map(|session| &session.pending);
-        let due = all.filter(|(_, pending)| is_due(pending));
-        let due: Vec<(u64, Op)> =
-            due.map(|(&number, pending)| (number, pending.op.clone())).collect();
-        for (number, op) in due {
+    fn send_again(&mut self, is_due: impl Fn(&Pending<Op>) -> bool, ctx: &mut Ctx<'_, Self>) {
+        for (number, op) in self.sessions.due(is_due) {
             self.send_on(number, op, ctx);
         }
     }
@@ -618,7 +594,7 @@ impl Quorum {
         }
         for channel in self.front.channels() {
             let subscription = self.front.subscription(channel);
-            let session = self.sessions.get(&channel);
+            let session = self.sessions.get(channel);
             if let (Some((prefetch, auto_ack)), Some(session)) = (subscription, session) {
                 let op = checkout(channel, prefetch, auto_ack, session.next_delivery);
                 self.send_on(ANEW, op, ctx);
@@ -629,15 +605,15 @@ impl Quorum {
 
     /// The queue tells a channel of this server something.
     fn told(&mut self, channel: ChannelId, event: Event, ctx: &mut Ctx<'_, Self>) {
-        let Some(session) = self.sessions.get_mut(&channel) else { return };
+        let Some(session) = self.sessions.get_mut(channel) else { return };
         match event {
             Event::Applied(number) => {
-                let Some(pending) = session.pending.remove(&number) else { return };
+                let Some(pending) = session.done(number) else { return };
                 if let Some(seq) = pending.seq {
                     self.front.confirm(channel, seq, ctx);
                 }
                 if let Op::Down(..) = pending.op {
-                    self.sessions.remove(&channel);
+                    self.sessions.close(channel);
                 }
             }
             Event::Deliver { id, item, times } => {
@@ -671,18 +647,6 @@ impl Quorum {
             let left = SimDuration::from_ns(at.0.saturating_sub(ctx.wall().0).max(0) as u64);
             let timer = ctx.set_timer(left, Timer::Server(QuorumTimer::Expire));
             self.expiry = Some((at, timer));
-        }
-    }
-}
-
-impl Session {
-    const fn new() -> Self {
-        Self {
-            next_number: 1,
-            pending: BTreeMap::new(),
-            published: 0,
-            is_blocked: false,
-            next_delivery: 0,
         }
     }
 }

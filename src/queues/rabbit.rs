@@ -487,3 +487,88 @@ impl Front {
         }
     }
 }
+
+/// What the channels of a server have asked of the queue and not heard to be done: it is sent again
+/// where another server leads (`rabbit_fifo_client.erl`; for mirrored queues what was sent to all
+/// mirrors in the first place).
+#[derive(Clone, Debug)]
+pub(super) struct Sessions<O>(BTreeMap<ChannelId, Session<O>>);
+
+/// A channel as a client of the queue.
+#[derive(Clone, Debug)]
+pub(super) struct Session<O> {
+    next_number: u64,
+    pending: BTreeMap<u64, Pending<O>>,
+    /// How many messages it has published.
+    pub(super) published: u64,
+    /// Whether it was told not to publish more.
+    pub(super) is_blocked: bool,
+    /// The number of its next delivery, where the queue counts them.
+    pub(super) next_delivery: u64,
+}
+
+/// A command of which the channel has not heard that it was done.
+#[derive(Clone, Debug)]
+pub(super) struct Pending<O> {
+    pub(super) op: O,
+    /// The publish that it stands for.
+    pub(super) seq: Option<u64>,
+    pub(super) since: SimTime,
+}
+
+impl<O: Clone> Sessions<O> {
+    pub(super) const fn new() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    /// A channel is there.
+    pub(super) fn open(&mut self, channel: ChannelId) {
+        let session = Session {
+            next_number: 1,
+            pending: BTreeMap::new(),
+            published: 0,
+            is_blocked: false,
+            next_delivery: 0,
+        };
+        self.0.insert(channel, session);
+    }
+
+    pub(super) fn get(&self, channel: ChannelId) -> Option<&Session<O>> {
+        self.0.get(&channel)
+    }
+
+    pub(super) fn get_mut(&mut self, channel: ChannelId) -> Option<&mut Session<O>> {
+        self.0.get_mut(&channel)
+    }
+
+    pub(super) fn close(&mut self, channel: ChannelId) {
+        self.0.remove(&channel);
+    }
+
+    /// Those commands that `are_due`, each channel's in their order.
+    pub(super) fn due(&self, is_due: impl Fn(&Pending<O>) -> bool) -> Vec<(u64, O)> {
+        let all = self.0.values().flat_map(|session| &session.pending);
+        let due = all.filter(|(_, pending)| is_due(pending));
+        due.map(|(&number, pending)| (number, pending.op.clone())).collect()
+    }
+}
+
+impl<O> Session<O> {
+    /// Keeps a command until it is done; its number.
+    pub(super) fn keep(&mut self, op: O, seq: Option<u64>, since: SimTime) -> u64 {
+        let number = self.next_number;
+        self.next_number += 1;
+        self.pending.insert(number, Pending { op, seq, since });
+        number
+    }
+
+    /// That command is done.
+    pub(super) fn done(&mut self, number: u64) -> Option<Pending<O>> {
+        self.pending.remove(&number)
+    }
+
+    /// The channel is gone, and what it wanted with it.
+    pub(super) fn drop_all(&mut self) {
+        self.pending.clear();
+    }
+}
