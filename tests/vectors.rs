@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use serde_json::Value as Json;
 use stormglass::choice::Choice;
 use stormglass::config::{Config, Problems, Value};
+use stormglass::queues::{Assignor, Subscriber, murmur2, partition_of};
 use stormglass::rings::hash::{fnv1a, splitmix64};
 use stormglass::rings::{self, HashKind, Hasher, Member, MemberId, Membership, Placement};
 
@@ -55,8 +56,8 @@ const SETS: &[(&str, Replay)] = &[
     ("queues-acceptance", Replay::Skipped("replayed by `cargo test --test matrices`")),
     ("metastable-reference", Replay::Skipped("replayed by `cargo test --test matrices`")),
     ("queueing", Replay::Skipped("replayed by `cargo test --test theory`")),
-    ("kafka_murmur2", Replay::Skipped("no variant of the catalogue yet")),
-    ("kafka_assignors", Replay::Skipped("no variant of the catalogue yet")),
+    ("kafka_murmur2", Replay::Rows(kafka_murmur2)),
+    ("kafka_assignors", Replay::Rows(kafka_assignors)),
 ];
 
 enum Replay {
@@ -771,4 +772,64 @@ fn crush_ln(table: &Table, score: &mut Score) {
     for [value, expected] in table.cells(["u16", "crush_ln"]) {
         score.equal(value, rings::crush::crush_ln(number(value)), number(expected));
     }
+}
+
+fn kafka_murmur2(table: &Table, score: &mut Score) {
+    let moduli: Vec<(&str, u32)> = table
+        .columns
+        .iter()
+        .filter_map(|column| Some((column.as_str(), column.strip_prefix("partition_mod_")?)))
+        .map(|(column, count)| (column, count.parse().expect("a count of partitions")))
+        .collect();
+    for [key, hash] in table.cells(["key_hex", "murmur2_signed32"]) {
+        let bytes = hex(key);
+        score.equal(key, murmur2(&bytes), hash.parse().expect("a signed number"));
+    }
+    for (column, count) in moduli {
+        for [key, partition] in table.cells(["key_hex", column]) {
+            let expected: u32 = partition.parse().expect("a partition");
+            score.equal(&format!("{key} of {count}"), partition_of(&hex(key), count), expected);
+        }
+    }
+}
+
+/// Each row is what one member of a group gets: `t0-1 t1-0` of topics `t0:3 t1:2` for members
+/// `C0=t0|t1 C1=t0`.
+fn kafka_assignors(table: &Table, score: &mut Score) {
+    let columns = ["case", "assignor", "topics", "subscriptions", "member", "partitions"];
+    for [case, name, topics, subscriptions, member, partitions] in table.cells(columns) {
+        let assignor = match name {
+            "range" => Assignor::Range,
+            "roundrobin" => Assignor::RoundRobin,
+            "sticky" => Assignor::Sticky,
+            other => panic!("{case}: an unknown assignor {other}"),
+        };
+        let mut counts = BTreeMap::new();
+        for topic in topics.split_whitespace() {
+            let (topic, count) = topic.split_once(':').expect("a topic and its partitions");
+            counts.insert(topic, count.parse::<u32>().expect("a count of partitions"));
+        }
+        let names: Vec<&str> = counts.keys().copied().collect();
+        let mut members = BTreeMap::new();
+        for subscription in subscriptions.split_whitespace() {
+            let (member, read) = subscription.split_once('=').expect("a member and its topics");
+            let place = |topic| names.iter().position(|name| *name == topic);
+            let topics = read.split('|').filter_map(place).collect();
+            members.insert(member, Subscriber { topics, ..Subscriber::default() });
+        }
+        let counts: Vec<u32> = counts.into_values().collect();
+        let subscribers: Vec<Subscriber> = members.values().cloned().collect();
+        let assigned = assignor.assign(&counts, &subscribers);
+        let place = members.keys().position(|name| *name == member).expect("a member of the group");
+        let mut found = assigned[place].clone();
+        found.sort_unstable();
+        let found: Vec<String> =
+            found.into_iter().map(|(topic, number)| format!("{}-{number}", names[topic])).collect();
+        score.equal(&format!("{case} {name} {member}"), found.join(" "), partitions.to_owned());
+    }
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    let byte = |at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal");
+    (0..text.len()).step_by(2).map(byte).collect()
 }

@@ -10,6 +10,8 @@
 //! that is not stored, nothing acknowledged that was not delivered, and at any time
 //! `stored = ready + handed + settled + died + gone in a restart`.
 
+mod logs;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::kernel::time::{SimDuration, SimTime};
@@ -20,6 +22,9 @@ use crate::record::Distribution;
 
 use super::gauge::{Gauge, Moments, Pulse, Steps};
 use super::{Death, Indication, Item, Serial, Token};
+
+pub use logs::LogEvent;
+use logs::Logs;
 
 /// Hears everybody and judges.
 #[derive(Clone, Debug)]
@@ -43,6 +48,7 @@ pub struct Judge {
     departures: Option<Vec<(SimTime, SimTime)>>,
     /// The latest first effect in each key.
     latest_of_key: BTreeMap<u64, Serial>,
+    logs: Logs,
 }
 
 /// What the judge has to know of those whom it hears.
@@ -320,6 +326,7 @@ impl Judge {
             history: None,
             departures: None,
             latest_of_key: BTreeMap::new(),
+            logs: Logs::default(),
         }
     }
 
@@ -469,24 +476,7 @@ impl Judge {
                 self.conclude(token.serial);
             }
             Indication::Died { token, why, was_handed, is_kept } => {
-                let was_there = if was_handed {
-                    self.leave_consumer(token, now)
-                } else {
-                    self.leave_ready(token, now)
-                };
-                if was_there {
-                    self.depth.shrink(token, now);
-                }
-                *self.tally.died.entry((why, is_kept)).or_default() += 1;
-                self.tally.within.died += u64::from(self.is_within(now));
-                let life = *self.life(token.serial, now);
-                if why == Death::Expired && self.is_within(life.intended) {
-                    self.times.of_use.add(life.ttl.as_secs_f64());
-                }
-                let life = self.life(token.serial, now);
-                life.death = Some((why, is_kept));
-                life.last = (now, if is_kept { "dead-lettered" } else { "dropped by the broker" });
-                self.conclude(token.serial);
+                self.died(token, why, was_handed, is_kept, now);
             }
             Indication::Parked(token) => self.life(token.serial, now).is_parked = true,
             Indication::Holds { ref ready, ref handed } => self.recount(ready, handed, now),
@@ -511,7 +501,26 @@ impl Judge {
                 self.conclude(serial);
             }
             Indication::Cut => self.cut(node),
+            Indication::Log(ref event) => self.hear_of_log(node, event, now),
         }
+    }
+
+    fn died(&mut self, token: Token, why: Death, was_handed: bool, is_kept: bool, now: SimTime) {
+        let was_there =
+            if was_handed { self.leave_consumer(token, now) } else { self.leave_ready(token, now) };
+        if was_there {
+            self.depth.shrink(token, now);
+        }
+        *self.tally.died.entry((why, is_kept)).or_default() += 1;
+        self.tally.within.died += u64::from(self.is_within(now));
+        let life = *self.life(token.serial, now);
+        if why == Death::Expired && self.is_within(life.intended) {
+            self.times.of_use.add(life.ttl.as_secs_f64());
+        }
+        let life = self.life(token.serial, now);
+        life.death = Some((why, is_kept));
+        life.last = (now, if is_kept { "dead-lettered" } else { "dropped by the broker" });
+        self.conclude(token.serial);
     }
 
     /// Sees what happens to `node`.

@@ -22,6 +22,7 @@ mod celery_worker;
 mod config;
 mod gauge;
 mod judge;
+mod kafka;
 mod link;
 pub mod matrix;
 pub mod measure;
@@ -53,7 +54,8 @@ pub use config::{
     ProducersConfig, QueuesConfig, Sizes, TaskConfig,
 };
 pub use gauge::Moments;
-pub use judge::{Habits, Heard, Judge, Verdict, Watch};
+pub use judge::{Habits, Heard, Judge, LogEvent, Verdict, Watch};
+pub use kafka::{Assignor, Subscriber, TopicPartition, murmur2, partition_of};
 pub use measure::{BRIEF, METRICS};
 pub use testbed::{
     Estimate, Outcome, Setup, VARIANT, check, directory, estimate, simulate, simulate_watched,
@@ -69,6 +71,7 @@ pub const CATALOGUE: &[Entry] = &[
     Entry::of::<celery_redis::CeleryRedis>(),
     Entry::of::<redis_streams::RedisStreams>(),
     Entry::of::<sqs::Sqs>(),
+    Entry::of::<kafka::Kafka>(),
 ];
 
 /// Names a message from its first send to its last effect, whatever copies of it there are. Rises
@@ -248,6 +251,8 @@ pub enum Indication {
     Dropped(Serial),
     /// A consumer's connection is gone, and with it what was under way to it.
     Cut,
+    /// A broker tells of a log that it keeps.
+    Log(LogEvent),
 }
 
 /// A queue protocol: a node type, and what to build of it where.

@@ -114,6 +114,29 @@ pub const CONDITIONS: &[Condition] = &[
     set("V7", "F5", "resend within 300 s", ""),
     Condition { script: Some(cut_for::<301>), ..set("V7", "F5", "resend after 300 s", "") },
     set("V7", "F11", "", RETENTION),
+    // With nothing but the running task taken, nothing else can be redelivered.
+    set("V8", "F1", "", "max_poll_records = 1"),
+    set("V8", "F5", "same producer session", ""),
+    set("V8", "F5", "new producer session", "resend_by_new_producer = true"),
+    set("V8", "F8", "", "max_poll_records = 1"),
+    set("V8", "F9", "", "initial_rebalance_delay = \"0s\""),
+    set("V8", "F11", "", LOG_RETENTION),
+    set("V9", "F1", "crash", "session_timeout = \"6s\""),
+    Condition {
+        script: Some(orderly_close),
+        ..set(
+            "V9",
+            "F1",
+            "orderly close with auto-commit of unprocessed records",
+            "on_stop = \"break_off\"",
+        )
+    },
+    Condition { script: Some(leader_dies_when_stored), ..set("V9", "F3", "", QUICK_KAFKA) },
+    Condition { script: Some(burst), ..set("V9", "F5", "", "") },
+    set("V9", "F6", "", QUICK_KAFKA),
+    set("V9", "F8", "", "max_poll_records = 1"),
+    set("V9", "F9", "", "initial_rebalance_delay = \"0s\""),
+    set("V9", "F11", "", LOG_RETENTION),
     set("V10", "F3", "append-only file", APPEND),
     set("V10", "F3", "snapshot persistence", ""),
     set("V10", "F6", "", QUICK),
@@ -134,11 +157,36 @@ const APPEND: &str = "redis = { persistence = \"append\" }";
 /// Servers and clients that notice within seconds that nobody answers.
 const QUICK: &str = "redis = { down_after = \"5s\", socket_timeout = \"5s\" }";
 
+/// The same for Kafka.
+const QUICK_KAFKA: &str =
+    "broker_session = \"1s\", broker_heartbeat = \"200ms\", request_timeout = \"1s\"";
+
+const LOG_RETENTION: &str = "retention = \"10s\", segment = \"1s\", retention_check = \"1s\"";
+
 const RETENTION: &str = "retention = \"10s\"";
 
 /// The worker dies when it has popped a message and not noted it yet.
 fn between_pop_and_record(script: Script, actors: &Actors) -> Script {
     Script { faults: vec![on(STRUCK, "popped", 6, None, &kill(actors.killed))], ..script }
+}
+
+/// The consumer leaves off in the middle of its work and closes.
+fn orderly_close(script: Script, _: &Actors) -> Script {
+    let terminate = format!("terminate = {{ target = \"{STRUCK}\" }}");
+    Script { faults: vec![on(STRUCK, "started", 6, None, &terminate)], ..script }
+}
+
+/// The leader dies when it has appended and answered, before its followers have fetched.
+fn leader_dies_when_stored(script: Script, actors: &Actors) -> Script {
+    let leader = actors.leader();
+    let crash = format!("crash_process = {{ target = \"{leader}\" }}");
+    Script { faults: vec![on(&leader, "stored", 100, Some(3.0), &crash)], ..script }
+}
+
+/// Several requests are under way when the connection breaks.
+fn burst(_: Script, actors: &Actors) -> Script {
+    let reset = on(&actors.leader(), "stored", 7, None, RESET);
+    Script::trickle("20000/s", 0.02, 900.0).with(reset)
 }
 
 /// Consumers that leave are killed.

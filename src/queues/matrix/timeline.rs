@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::kernel::time::SimTime;
-use crate::queues::{Indication, Outcome, Serial, Token};
+use crate::queues::{Indication, LogEvent, Outcome, Serial, Token};
 
 use super::Computed;
 
@@ -77,7 +77,9 @@ fn words(told: &Indication) -> Option<(Serial, &'static str)> {
         Indication::Handed { token, is_settled: true, .. } => {
             of(token, "sends it to a consumer and forgets it")
         }
-        Indication::Handed { token, .. } => of(token, "sends it to a consumer"),
+        Indication::Handed { token, .. } | Indication::Log(LogEvent::Read { token, .. }) => {
+            of(token, "sends it to a consumer")
+        }
         Indication::Recorded(token) => of(token, "notes that a consumer has it"),
         Indication::HandedByCopy { token, .. } => of(token, "sends its copy to a consumer"),
         Indication::Returned(token) => of(token, "has it back"),
@@ -95,7 +97,12 @@ fn words(told: &Indication) -> Option<(Serial, &'static str)> {
         Indication::Failed(serial) => Some((*serial, "fails for good")),
         Indication::LeftOff(serial) => Some((*serial, "leaves off")),
         Indication::Dropped(serial) => Some((*serial, "forgets it")),
-        Indication::Asks { .. } | Indication::Holds { .. } | Indication::Cut => None,
+        Indication::Log(LogEvent::Appended { token, .. }) => of(token, "appends it to its log"),
+        Indication::Log(LogEvent::Polled { token }) => of(token, "is given it by `poll`"),
+        Indication::Asks { .. }
+        | Indication::Holds { .. }
+        | Indication::Cut
+        | Indication::Log(_) => None,
     }
 }
 

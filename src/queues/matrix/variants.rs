@@ -155,6 +155,30 @@ pub const VARIANTS: &[Variant] = &[
         ..PLAIN
     },
     Variant {
+        id: "V8",
+        title: "Kafka safe: RF3 acks=all minISR2 idempotent, manual commit after work",
+        name: "kafka",
+        params: "partitions = 6, replication = 3, min_insync_replicas = 2, commit = \"after_poll\"",
+        brokers: 3,
+        keys: 24,
+        before_ack: ("committing", 2),
+        silence_s: 45.0,
+        patience_s: 300.0,
+        ..PLAIN
+    },
+    Variant {
+        id: "V9",
+        title: "Kafka fast: acks=1 non-idempotent, auto-commit",
+        name: "kafka",
+        params: "partitions = 6, replication = 3, acks = \"leader\", idempotence = false",
+        brokers: 3,
+        keys: 24,
+        before_ack: ("done", 21),
+        silence_s: 45.0,
+        patience_s: 300.0,
+        ..PLAIN
+    },
+    Variant {
         id: "V10",
         title: "Redis Streams group",
         name: "redis_streams",

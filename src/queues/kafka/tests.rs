@@ -1,0 +1,1 @@
+//! What Kafka promises, end to end.
