@@ -58,18 +58,20 @@ impl Memory {
         ((u64::from(word) * self.slots.len() as u64) >> 32) as usize
     }
 
+    /// Every slot, from the home of `bucket` on.
+    fn probes(&self, bucket: u32) -> impl Iterator<Item = usize> + use<> {
+        let (home, count) = (self.home(bucket), self.slots.len());
+        (0..count).map(move |step| (home + step) & (count - 1))
+    }
+
     fn get(&self, bucket: u32) -> Option<Slot> {
         if self.count == 0 {
             return None;
         }
-        let mut index = self.home(bucket);
-        loop {
-            match self.slots[index] {
-                slot if slot.bucket == bucket => return Some(slot),
-                Slot { bucket: NONE, .. } => return None,
-                _ => index = (index + 1) & (self.slots.len() - 1),
-            }
-        }
+        let mut slots = self.probes(bucket).map(|index| self.slots[index]);
+        slots
+            .find(|slot| slot.bucket == bucket || slot.bucket == NONE)
+            .filter(|slot| slot.bucket == bucket)
     }
 
     fn insert(&mut self, slot: Slot) {
@@ -80,33 +82,28 @@ impl Memory {
             self.count = 0;
             old.into_iter().filter(|slot| slot.bucket != NONE).for_each(|slot| self.insert(slot));
         }
-        let mut index = self.home(slot.bucket);
-        while self.slots[index].bucket != NONE {
-            index = (index + 1) & (self.slots.len() - 1);
-        }
-        self.slots[index] = slot;
+        let free = self.probes(slot.bucket).find(|&index| self.slots[index].bucket == NONE);
+        self.slots[free.expect("half of the slots are free")] = slot;
         self.count += 1;
     }
 
     fn remove(&mut self, bucket: u32) -> Option<Slot> {
         let found = self.get(bucket)?;
-        let mut index = self.home(bucket);
-        while self.slots[index].bucket != bucket {
-            index = (index + 1) & (self.slots.len() - 1);
-        }
-        self.slots[index].bucket = NONE;
+        let mut probes = self.probes(bucket);
+        let index = probes.find(|&index| self.slots[index].bucket == bucket);
+        self.slots[index.expect("it was found on this way")].bucket = NONE;
         self.count -= 1;
         // Those that follow without a gap may have probed over it: they are put in anew.
-        loop {
-            index = (index + 1) & (self.slots.len() - 1);
+        for index in probes {
             let slot = self.slots[index];
             if slot.bucket == NONE {
-                return Some(found);
+                break;
             }
             self.slots[index].bucket = NONE;
             self.count -= 1;
             self.insert(slot);
         }
+        Some(found)
     }
 }
 
@@ -114,18 +111,29 @@ impl Memento {
     /// The bucket of a key; `hashed` hears of each hash after the first.
     fn bucket(&self, key: Key<'_>, mut hashed: impl FnMut()) -> u32 {
         let mut bucket = jump(key.hash, self.members.len() as u32);
-        // Each round leads to a bucket that was removed later, so it ends.
+        let mut left_before = u32::MAX;
         while let Some(Slot { left, .. }) = self.removed.get(bucket) {
+            // Each round leads to a bucket that was removed later, so it ends.
+            assert!(left < left_before, "bucket {bucket} went before the one that led there");
+            left_before = left;
             hashed();
-            bucket = (self.hasher.salted(key.bytes, bucket.into()) % u64::from(left)) as u32;
-            while let Some(slot) = self.removed.get(bucket) {
-                if slot.left < left {
-                    break;
-                }
-                bucket = slot.left;
-            }
+            let number = (self.hasher.salted(key.bytes, bucket.into()) % u64::from(left)) as u32;
+            bucket = self.bucket_of(number, left);
         }
         bucket
+    }
+
+    /// The bucket that had number `number` when `left` were left.
+    fn bucket_of(&self, number: u32, left: u32) -> u32 {
+        let mut bucket = number;
+        // No removed bucket is met twice.
+        for _ in 0..=self.removed.count {
+            match self.removed.get(bucket) {
+                Some(slot) if left <= slot.left => bucket = slot.left,
+                _ => return bucket,
+            }
+        }
+        unreachable!("the memory of {} removed buckets leads round in a circle", self.removed.count)
     }
 }
 

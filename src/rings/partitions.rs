@@ -249,3 +249,42 @@ impl Placement for Partitions {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rings::HashKind;
+
+    #[test]
+    fn every_partition_is_met_and_they_are_equally_wide() {
+        let params =
+            PartitionsParams { strategy: Strategy::DealtInTurns, tokens: 1, partitions: 1 };
+        let hasher = Hasher::new(HashKind::Xxh3, 0);
+        let partitions = Partitions::build(&params, &Membership::uniform(1), hasher);
+        for count in [1, 2, 3, 5, 100, 1024] {
+            for index in 0..count {
+                let from = ((index as u128) << 64).div_ceil(count as u128) as u64;
+                assert_eq!(partitions.partition(from, count), index, "of {count}");
+                let before = partitions.partition(from.wrapping_sub(1), count);
+                assert_eq!(before, (index + count - 1) % count, "of {count}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_of_as_many_members_as_partitions_has_one() {
+        for strategy in [Strategy::DealtInTurns, Strategy::DealtAtRandom] {
+            let params = PartitionsParams { strategy, tokens: 1, partitions: 7 };
+            let hasher = Hasher::new(HashKind::Xxh3, 3);
+            let partitions = Partitions::build(&params, &Membership::uniform(7), hasher);
+            let mut owners: Vec<u32> = (0..7)
+                .map(|index| {
+                    let hash = (2 * index + 1) * (u64::MAX / 14);
+                    partitions.locate(Key { hash, bytes: &[] }).0
+                })
+                .collect();
+            owners.sort_unstable();
+            assert_eq!(owners, [0, 1, 2, 3, 4, 5, 6]);
+        }
+    }
+}

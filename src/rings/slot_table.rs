@@ -175,6 +175,18 @@ mod tests {
     }
 
     #[test]
+    fn a_newcomer_takes_slots_until_one_more_would_make_it_the_fullest() {
+        let mut table = SlotTable::in_turns(7, &Membership::uniform(2));
+        assert_eq!(counts(&table), [4, 3]);
+        // At 3, 2, 2 the last step is from as full as it would be itself: it is taken.
+        table.add(MemberId(2), 1.0);
+        assert_eq!(counts(&table), [2, 2, 3]);
+        // With one more it would be fuller than any other.
+        table.add(MemberId(3), 1.0);
+        assert_eq!(counts(&table), [2, 2, 1, 2]);
+    }
+
+    #[test]
     fn slots_follow_weights_through_every_change_and_move_no_more_than_they_must() {
         let mut members = Membership::uniform(3);
         members.reweight(MemberId(1), 2.0);
