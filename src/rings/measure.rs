@@ -2,14 +2,19 @@
 //! membership costs. There is no virtual time.
 //!
 //! Keys are made up one by one and never held. Two copies of a placement go through the script,
-//! one event apart: a pass over the keys asks both, and so sees each key that moves.
+//! one event apart: a pass over the keys asks both, and so sees each key that moves. A pass goes
+//! over blocks of keys side by side, and adds them up in their order: how many threads there are
+//! does not show.
 
 use std::fmt::Write as _;
+use std::ops::Range;
+
+use rayon::prelude::*;
 
 use crate::choice::Choice;
 use crate::config::Problems;
 use crate::kernel::rng::Seed;
-use crate::model::placement::{Member, MemberId, Membership, Placement};
+use crate::model::placement::{Key, Member, MemberId, Membership, Placement};
 use crate::model::popularity::Popularity;
 use crate::record::statistics;
 use crate::record::{Better, Ending, Measure, Metric, Profile, Record, Subject, Unit};
@@ -96,7 +101,7 @@ pub fn estimate(choice: &Choice, setup: &Setup) -> Estimate {
     let Some(cost) = cost else { return Estimate { operations: 0.0, bytes: 0.0 } };
     let events = setup.config.events.len() as f64;
     let keys = KeySource::new(setup, Seed(0)).count as f64;
-    let lookups = keys * (1.0 + 2.0 * events);
+    let lookups = keys * (2.0 * events).max(1.0);
     let copies = f64::from(setup.config.replicas);
     // Copies are looked up apart, and each key's set of holders is kept.
     let (passes, sets) = if 1.0 < copies { (1.0 + copies, 8.0 * keys) } else { (1.0, 0.0) };
@@ -142,8 +147,21 @@ pub fn measure_entry(
     report.tables("", &*before.placement, &start);
     report.add(&LOOKUP_STEPS, "", lookup_steps);
 
-    let mut loads = Loads::new(&start);
-    keys.placed([&*before.placement], |[owner], weight| loads.add(owner, weight));
+    // The first pass over the keys tells the loads at the start, and what the first event moves.
+    let mut stages = script.stages.iter();
+    let mut next = stages.next().map(|stage| (stage, after.play(stage)));
+    let mut change = match next {
+        Some((stage, Ok(_))) => Some(keys.change(&before, &after, stage, &start)),
+        _ => None,
+    };
+    let loads = match &change {
+        Some(change) => change.before.of_the_first(start.id_bound()),
+        None => keys.tally(
+            [&*before.placement],
+            || Loads::new(&start),
+            |loads, [owner], weight| loads.add(owner, weight),
+        ),
+    };
     report.loads("", &loads, &start, &keys);
     report.shares("", &*before.placement, &start);
     report.hashes("", &*before.placement, &keys);
@@ -157,8 +175,8 @@ pub fn measure_entry(
     }
 
     let mut members = start;
-    for stage in &script.stages {
-        match after.play(stage) {
+    while let Some((stage, played)) = next {
+        match played {
             Ok(None) => (),
             Ok(Some(reason)) => {
                 report.record.findings.push(format!("{}: built anew: {reason}", stage.label));
@@ -168,10 +186,7 @@ pub fn measure_entry(
                 return Ok(report.record);
             }
         }
-        let mut change = Change::new(stage, &members);
-        keys.placed([&*before.placement, &*after.placement], |[from, to], weight| {
-            change.add(from, to, weight);
-        });
+        let change = change.take().unwrap_or_else(|| keys.change(&before, &after, stage, &members));
         report.change(&stage.label, &change, &members, stage, &keys);
         report.loads(&stage.label, &change.after, &stage.members, &keys);
         report.shares(&stage.label, &*after.placement, &stage.members);
@@ -190,6 +205,7 @@ pub fn measure_entry(
         report.tables(&stage.label, &*after.placement, &stage.members);
         before.play(stage)?;
         members = stage.members.clone();
+        next = stages.next().map(|stage| (stage, after.play(stage)));
     }
     if let Some((_, why)) = script.broken {
         report.record.ending = Ending::Incomplete(why);
@@ -281,10 +297,57 @@ impl<'a> KeySource<'a> {
         Self { setup, salt, count, weight_total, hottest }
     }
 
-    /// Calls `each` for every key with its owner under each of `placements` and its share of the
-    /// requests. Many are asked for at a time: some placements answer sooner so.
+    /// What `stage` moves, of which `after` has seen it and `before` has not.
+    fn change(
+        &self,
+        before: &Replayed<'_>,
+        after: &Replayed<'_>,
+        stage: &Stage,
+        members: &Membership,
+    ) -> Change {
+        self.tally(
+            [&*before.placement, &*after.placement],
+            || Change::new(stage, members),
+            |change, [from, to], weight| change.add(from, to, weight),
+        )
+    }
+
+    /// Adds up all keys: `add` takes one with its owner under each of `placements` and its share
+    /// of the requests. The placements are of the same choice and hash function.
+    ///
+    /// Blocks of keys are added up side by side, and then the blocks in their order.
+    fn tally<const N: usize, T: Tally>(
+        &self,
+        placements: [&dyn Placement; N],
+        new: impl Fn() -> T + Sync,
+        add: impl Fn(&mut T, [MemberId; N], f64) + Sync,
+    ) -> T {
+        let block_of = |index: usize| {
+            let from = index as u64 * BLOCK;
+            let mut block = new();
+            let keys = from..self.count.min(from + BLOCK);
+            self.placed(keys, placements, |owners, weight| add(&mut block, owners, weight));
+            block
+        };
+        let mut whole = block_of(0);
+        let count = self.count.div_ceil(BLOCK) as usize;
+        // As many at a time as there are threads: a block of many members takes much memory.
+        let at_a_time = rayon::current_num_threads().max(1);
+        for first in (1..count).step_by(at_a_time) {
+            let some = first..count.min(first + at_a_time);
+            let blocks: Vec<T> = some.into_par_iter().with_max_len(1).map(block_of).collect();
+            for block in blocks {
+                whole.merge(block);
+            }
+        }
+        whole
+    }
+
+    /// Calls `each` for some keys with their owner under each of `placements` and their share of
+    /// the requests. Many are asked for at a time: some placements answer sooner so.
     fn placed<const N: usize>(
         &self,
+        range: Range<u64>,
         placements: [&dyn Placement; N],
         mut each: impl FnMut([MemberId; N], f64),
     ) {
@@ -292,11 +355,13 @@ impl<'a> KeySource<'a> {
         let mut weights = Vec::with_capacity(BATCH);
         let mut owners = [const { Vec::new() }; N];
         let mut flush = |bytes: &mut Vec<u8>, ends: &mut Vec<usize>, weights: &mut Vec<f64>| {
+            let starts = std::iter::once(0).chain(ends.iter().copied());
+            let keys = starts.zip(ends.iter());
+            // All of them hash alike.
+            let keys: Vec<Key<'_>> =
+                keys.map(|(from, &to)| placements[0].key(&bytes[from..to])).collect();
             for (placement, owners) in placements.iter().zip(&mut owners) {
-                let starts = std::iter::once(0).chain(ends.iter().copied());
-                let keys =
-                    starts.zip(ends.iter()).map(|(from, &to)| placement.key(&bytes[from..to]));
-                placement.locate_all(&keys.collect::<Vec<_>>(), owners);
+                placement.locate_all(&keys, owners);
             }
             for (index, weight) in weights.iter().enumerate() {
                 each(std::array::from_fn(|which| owners[which][index]), *weight);
@@ -305,7 +370,7 @@ impl<'a> KeySource<'a> {
             ends.clear();
             weights.clear();
         };
-        self.each(|key, weight| {
+        self.each_of(range, |key, weight| {
             bytes.extend_from_slice(key);
             ends.push(bytes.len());
             weights.push(weight);
@@ -317,12 +382,17 @@ impl<'a> KeySource<'a> {
     }
 
     /// Calls `each` for every key with its share of the requests.
-    fn each(&self, mut each: impl FnMut(&[u8], f64)) {
+    fn each(&self, each: impl FnMut(&[u8], f64)) {
+        self.each_of(0..self.count, each);
+    }
+
+    /// Calls `each` for the keys of these numbers with their shares of the requests.
+    fn each_of(&self, range: Range<u64>, mut each: impl FnMut(&[u8], f64)) {
         match (&self.setup.config.keys, &self.setup.listed) {
             (Keys::Made(made), _) => {
                 let mut text = String::new();
                 let even = 1.0 / self.count as f64;
-                for rank in 0..self.count {
+                for rank in range {
                     text.clear();
                     write_key(&mut text, &made.form, self.salt, rank);
                     let share = match made.popularity {
@@ -333,7 +403,9 @@ impl<'a> KeySource<'a> {
                 }
             }
             (Keys::File(_), listed) => {
-                for (key, weight) in listed.iter().flat_map(|listed| &listed.rows) {
+                let rows = listed.iter().flat_map(|listed| &listed.rows);
+                let (skipped, count) = (range.start as usize, range.end - range.start);
+                for (key, weight) in rows.skip(skipped).take(count as usize) {
                     each(key.as_bytes(), weight / self.weight_total);
                 }
             }
@@ -341,13 +413,20 @@ impl<'a> KeySource<'a> {
     }
 }
 
+/// What blocks of keys come to, and can be added up.
+trait Tally: Send {
+    /// Adds what the keys behind these come to.
+    fn merge(&mut self, other: Self);
+}
+
 pub(super) fn write_key(text: &mut String, form: &KeyForm, salt: u64, rank: u64) {
     let word = splitmix64(salt.wrapping_add(mix(rank)));
     let written = match form {
         KeyForm::Hex => {
-            for shift in (0..16).rev() {
-                text.push(char::from(b"0123456789abcdef"[(word >> (4 * shift)) as usize & 15]));
-            }
+            let digits: [u8; 16] = std::array::from_fn(|place| {
+                b"0123456789abcdef"[(word >> (60 - 4 * place)) as usize & 15]
+            });
+            text.push_str(std::str::from_utf8(&digits).expect("hexadecimal digits are text"));
             Ok(())
         }
         KeyForm::Sequential => write!(text, "key-{rank}"),
@@ -384,6 +463,18 @@ impl Loads {
     fn add(&mut self, member: MemberId, share: f64) {
         self.keys[member.index()] += 1;
         self.requests[member.index()] += share;
+    }
+
+    /// Those of the members with the first `count` ids.
+    fn of_the_first(&self, count: usize) -> Self {
+        Self { keys: self.keys[..count].to_vec(), requests: self.requests[..count].to_vec() }
+    }
+}
+
+impl Tally for Loads {
+    fn merge(&mut self, other: Self) {
+        self.keys.iter_mut().zip(other.keys).for_each(|(sum, keys)| *sum += keys);
+        self.requests.iter_mut().zip(other.requests).for_each(|(sum, share)| *sum += share);
     }
 }
 
@@ -430,6 +521,18 @@ impl Change {
         if self.survives[from.index()] && self.survives[to.index()] {
             self.survivors.keys += 1;
             self.survivors.requests += share;
+        }
+    }
+}
+
+impl Tally for Change {
+    fn merge(&mut self, other: Self) {
+        self.before.merge(other.before);
+        self.after.merge(other.after);
+        for (sum, moved) in [(&mut self.moved, other.moved), (&mut self.survivors, other.survivors)]
+        {
+            sum.keys += moved.keys;
+            sum.requests += moved.requests;
         }
     }
 }
@@ -595,10 +698,8 @@ impl Report {
     fn hashes(&mut self, at: &str, placement: &dyn Placement, keys: &KeySource<'_>) {
         const COUNTED_MAX: u64 = 100_000;
         let (mut total, mut counted) = (0_u64, 0_u64);
-        keys.each(|key, _| {
-            if counted < COUNTED_MAX
-                && let Some(hashes) = placement.count_hashes(placement.key(key))
-            {
+        keys.each_of(0..keys.count.min(COUNTED_MAX), |key, _| {
+            if let Some(hashes) = placement.count_hashes(placement.key(key)) {
                 total += u64::from(hashes);
                 counted += 1;
             }
@@ -693,6 +794,8 @@ impl Report {
 
 /// Keys that are placed at a time.
 const BATCH: usize = 1024;
+/// Keys that are added up by themselves. Part of the results: sums of floats depend on it.
+const BLOCK: u64 = 1 << 20;
 
 /// An event of so many steps is played by building anew where that comes to the same.
 const BULK: usize = 8;
