@@ -7,7 +7,7 @@ use stormglass::choice::Choice;
 use stormglass::config::{Config, Problems, Value, ValueKind};
 use stormglass::kernel::rng::Seed;
 use stormglass::rings::{
-    self, CATALOGUE, Capabilities, HashKind, Hasher, Member, MemberId, Membership, Placement,
+    self, CATALOGUE, Capabilities, HashKind, Hasher, Key, Member, MemberId, Membership, Placement,
 };
 
 /// Parameters beside the defaults. What a row promises of its defaults holds for these too.
@@ -247,6 +247,47 @@ fn equal_seeds_give_equal_answers_and_look_ups_change_nothing() {
         // Only the tokens of `racks` are drawn.
         assert!(differs || has_own_hash, "{}: the seed does nothing", case.label);
     }
+}
+
+#[test]
+fn many_at_once_are_answered_as_one_by_one() {
+    each_history(|_, History { placement, .. }, at| {
+        let mut out = vec![MemberId(99)];
+        for count in [0, 1, 3, 63, 64, 65, 1000] {
+            let names: Vec<String> = (0..count).map(|index| format!("key-{index}")).collect();
+            let keys: Vec<_> = names.iter().map(|name| placement.key(name.as_bytes())).collect();
+            placement.locate_all(&keys, &mut out);
+            let one_by_one: Vec<MemberId> = keys.iter().map(|key| placement.locate(*key)).collect();
+            assert_eq!(out, one_by_one, "{at}: {count} keys");
+        }
+    });
+}
+
+#[test]
+fn functions_from_numbers_to_numbers_are_those_of_the_catalogue() {
+    let build = |name, count| {
+        let hasher = Hasher::new(HashKind::Xxh3, 0);
+        rings::build(&Choice::named(name), &Membership::uniform(count), hasher).expect("it fits")
+    };
+    let mut out = Vec::new();
+    for count in (1..70).chain([255, 256, 257, 1000]) {
+        let hashes = (0..2000_u64).map(rings::hash::splitmix64).chain([0, 1, u64::MAX]);
+        let keys: Vec<Key<'_>> = hashes.map(|hash| Key { hash, bytes: &[] }).collect();
+        let functions: [(&str, &dyn Fn(u64) -> u32); 3] = [
+            ("jump", &|hash| rings::jump(hash, count)),
+            ("flip", &|hash| rings::flip(hash, u64::from(count) - 1) as u32),
+            ("power", &|hash| rings::power(hash, count)),
+        ];
+        for (name, function) in functions {
+            let placement = build(name, count);
+            placement.locate_all(&keys, &mut out);
+            for (key, owner) in keys.iter().zip(&out) {
+                assert_eq!(*owner, placement.locate(*key), "{name}: {key:?} of {count}");
+                assert_eq!(owner.0, function(key.hash), "{name}: {key:?} of {count}");
+            }
+        }
+    }
+    assert_eq!((rings::jump(1, 0), rings::power(1, 0)), (0, 0), "without a bucket");
 }
 
 #[test]

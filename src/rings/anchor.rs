@@ -15,6 +15,7 @@ use crate::choice::About;
 use crate::model::placement::{Key, Member, MemberId, Membership, Placement, Unsupported};
 use crate::rings::capacity::Capacity;
 use crate::rings::hash::Hasher;
+use crate::rings::modulus::Modulus;
 use crate::rings::{Capabilities, Cost, Ring, Unfit};
 
 crate::config! {
@@ -59,6 +60,7 @@ pub(super) struct Anchor {
     hashes: AnchorHashes,
     /// A and K of each bucket, side by side: a look-up reads both.
     buckets: Vec<Bucket>,
+    capacity: Modulus,
     /// W and L, in the full form.
     order: Option<Order>,
     /// The removed buckets, the one that went last at the end.
@@ -87,13 +89,28 @@ impl Anchor {
     /// The bucket that had number `number` when `count` were left.
     fn bucket_of(&self, number: u32, count: u32) -> u32 {
         let mut bucket = number;
-        while count <= self.buckets[bucket as usize].left {
-            bucket = self.buckets[bucket as usize].successor;
+        // No removed bucket is met twice.
+        for _ in 0..self.buckets.len() {
+            let Bucket { left, successor } = self.buckets[bucket as usize];
+            if left < count {
+                return bucket;
+            }
+            bucket = successor;
         }
-        bucket
+        unreachable!("the removed buckets lead round in a circle");
+    }
+
+    /// The bucket of a key that met `bucket`, removed when `left` were left, and drew `hash`.
+    #[inline]
+    fn onwards(&self, left: u32, hash: u64) -> u32 {
+        let next = self.bucket_of((hash % u64::from(left)) as u32, left);
+        // So every way ends.
+        debug_assert!(self.buckets[next as usize].left < left, "{next} was removed before");
+        next
     }
 
     /// Follows a key that begins at `bucket`; `draw` gives the next hash from the bucket met.
+    #[inline]
     fn walk(&self, mut bucket: u32, mut draw: impl FnMut(u32) -> u64) -> u32 {
         // Each round leads to a bucket that was removed later, so it ends.
         loop {
@@ -101,22 +118,33 @@ impl Anchor {
             if left == 0 {
                 return self.members[bucket as usize];
             }
-            let number = (draw(bucket) % u64::from(left)) as u32;
-            bucket = self.bucket_of(number, left);
+            bucket = self.onwards(left, draw(bucket));
         }
     }
 
+    /// Apart, so that the way of the default is short.
+    #[inline(never)]
+    fn locate_otherwise(&self, key: Key<'_>) -> MemberId {
+        self.follow(key, || ())
+    }
+
+    /// What a key that met `bucket` draws.
+    #[inline]
+    fn salted(&self, key: Key<'_>, bucket: u32) -> u64 {
+        self.hasher.salted(key.bytes, u64::from(bucket) + 1)
+    }
+
     /// The member of a key; `hashed` hears of each hash after the first.
+    #[inline]
     fn follow(&self, key: Key<'_>, mut hashed: impl FnMut()) -> MemberId {
-        let capacity = self.buckets.len() as u64;
         let member = match self.hashes {
-            AnchorHashes::Salted => self.walk((key.hash % capacity) as u32, |bucket| {
+            AnchorHashes::Salted => self.walk(self.capacity.of(key.hash) as u32, |bucket| {
                 hashed();
-                self.hasher.salted(key.bytes, u64::from(bucket) + 1)
+                self.salted(key, bucket)
             }),
             AnchorHashes::Supsi => {
                 let mut last = self.hasher.salted(key.bytes, SUPSI_SEED);
-                self.walk((last % capacity) as u32, |bucket| {
+                self.walk(self.capacity.of(last) as u32, |bucket| {
                     hashed();
                     last = self.hasher.again_at(last, bucket.into(), SUPSI_SEED);
                     last
@@ -125,7 +153,7 @@ impl Anchor {
             AnchorHashes::Crc32c => {
                 let (one, two) = (key.hash, self.hasher.salted(key.bytes, 1));
                 let mut last = crc32c_word(one, two as u32);
-                self.walk((u64::from(last) % capacity) as u32, |_| {
+                self.walk(self.capacity.of(last.into()) as u32, |_| {
                     hashed();
                     let word = u64::from(last);
                     last = crc32c_word(one.wrapping_sub(word), two.wrapping_add(word) as u32);
@@ -210,6 +238,7 @@ impl Ring for Anchor {
             hasher,
             hashes: params.hashes.clone(),
             buckets: (0..capacity).map(bucket).collect(),
+            capacity: Modulus::new(capacity.into()),
             order: match params.form {
                 AnchorForm::Full => Some(Order { working: identity(), place: identity() }),
                 AnchorForm::Compact => None,
@@ -227,7 +256,45 @@ impl Placement for Anchor {
     }
 
     fn locate(&self, key: Key<'_>) -> MemberId {
-        self.follow(key, || ())
+        match self.hashes {
+            AnchorHashes::Salted => self.follow(key, || ()),
+            _ => self.locate_otherwise(key),
+        }
+    }
+
+    fn locate_all(&self, keys: &[Key<'_>], out: &mut Vec<MemberId>) {
+        out.clear();
+        if self.hashes != AnchorHashes::Salted {
+            out.extend(keys.iter().map(|key| self.locate(*key)));
+            return;
+        }
+        for keys in keys.chunks(BLOCK) {
+            let (mut found, mut open, mut open_count) = ([0; BLOCK], [0_u8; BLOCK], 0);
+            // Whether the first bucket works is a coin toss. Those that must draw again are put
+            // aside without a branch, and the processor guesses wrong once a round, not once a key.
+            for (index, key) in keys.iter().enumerate() {
+                let bucket = self.capacity.of(key.hash) as u32;
+                found[index] = bucket;
+                open[open_count % BLOCK] = index as u8;
+                open_count += usize::from(self.buckets[bucket as usize].left != 0);
+            }
+            // Each round leads every open key to a bucket that was removed later, so they end.
+            while open_count != 0 {
+                let mut still = 0;
+                for slot in 0..open_count {
+                    let index = usize::from(open[slot]) % BLOCK;
+                    let bucket = found[index];
+                    let hash = self.salted(keys[index], bucket);
+                    let next = self.onwards(self.buckets[bucket as usize].left, hash);
+                    found[index] = next;
+                    open[still] = index as u8;
+                    still += usize::from(self.buckets[next as usize].left != 0);
+                }
+                open_count = still;
+            }
+            let buckets = found[..keys.len()].iter();
+            out.extend(buckets.map(|bucket| MemberId(self.members[*bucket as usize])));
+        }
     }
 
     fn count_hashes(&self, key: Key<'_>) -> Option<u32> {
@@ -274,6 +341,8 @@ fn crc32c_word(word: u64, from: u32) -> u32 {
     digest.finalize()
 }
 
+/// Keys that are looked up together.
+const BLOCK: usize = 64;
 const SUPSI_SEED: u64 = 0xdead_beef;
 static CRC_32C_RAW: crc::Crc<u32> =
     crc::Crc::<u32>::new(&crc::Algorithm { init: 0, xorout: 0, ..crc::CRC_32_ISCSI });

@@ -16,7 +16,7 @@ use crate::choice::About;
 use crate::model::placement::Key;
 use crate::rings::Capabilities;
 use crate::rings::hash::Hasher;
-use crate::rings::numbered::{BUCKETS_ONLY, BucketFunction, Removal};
+use crate::rings::numbered::{BUCKETS_ONLY, BucketFunction, Removal, in_rounds};
 
 crate::config! {
     /// Whose FlipHash it is.
@@ -70,47 +70,106 @@ impl BucketFunction for Flip {
 
     const LAST_MAX: u64 = u64::MAX;
 
+    #[inline]
     fn bucket(&self, hasher: &Hasher, key: Key<'_>, last: u64) -> u64 {
         let hash = key.hash;
         match self.dialect {
-            FlipDialect::DataDog => flip(hash, last, &datadog),
-            FlipDialect::DataDogXxh3 => flip(hash, last, &datadog_xxh3),
+            FlipDialect::DataDog => flip(hash, last),
+            FlipDialect::DataDogXxh3 => flip_xxh3(hash, last),
             FlipDialect::Supsi => supsi(hash, last, hasher),
         }
     }
+
+    fn buckets(&self, hasher: &Hasher, keys: &[Key<'_>], last: u64, mut take: impl FnMut(u64)) {
+        match self.dialect {
+            FlipDialect::DataDog if last != 0 => {
+                let flips = Flips::new(last, datadog);
+                let next = |hash, round| match round {
+                    1..=TRIES => flips.again(hash, round),
+                    _ => flips.below_half(hash),
+                };
+                in_rounds(keys, last, |hash| flips.first(hash), next, take);
+            }
+            _ => {
+                for key in keys {
+                    take(self.bucket(hasher, *key, last));
+                }
+            }
+        }
+    }
+}
+
+/// The bucket out of `0..=last` for a hash, by the authors' crate with its own mixer.
+#[inline]
+pub fn flip(hash: u64, last: u64) -> u64 {
+    flip_by(hash, last, datadog)
 }
 
 /// The authors' function; `draw(key, level, index)` is its family of hashes.
-fn flip(key: u64, last: u64, draw: &impl Fn(u64, u32, u32) -> u64) -> u64 {
+#[inline]
+fn flip_by(key: u64, last: u64, draw: impl Fn(u64, u32, u32) -> u64) -> u64 {
     if last == 0 {
         return 0;
     }
-    let mask = u64::MAX >> last.leading_zeros();
-    let first = draw(key, 0, 0);
-    let place = |mask: u64| {
-        let bits = first & mask;
-        match bits.checked_ilog2() {
-            None => 0,
-            Some(level) => bits ^ (draw(key, level, 0) & ((1 << level) - 1)),
-        }
-    };
-    let bucket = place(mask);
-    if bucket <= last {
-        return bucket;
+    let flips = Flips::new(last, draw);
+    let bucket = flips.first(key);
+    if bucket <= last { bucket } else { flips.until(key, last) }
+}
+
+/// The draws of keys for one range of buckets.
+struct Flips<D> {
+    draw: D,
+    /// The bits of the last bucket, and the highest of them.
+    mask: u64,
+    level: u32,
+}
+
+impl<D: Fn(u64, u32, u32) -> u64> Flips<D> {
+    /// For buckets up to `last`, which is not 0.
+    #[inline]
+    fn new(last: u64, draw: D) -> Self {
+        Self { draw, mask: u64::MAX >> last.leading_zeros(), level: last.ilog2() }
     }
-    for index in 1..=TRIES {
-        let bucket = draw(key, last.ilog2(), index) & mask;
-        if bucket <= mask >> 1 {
-            break;
-        }
-        if bucket <= last {
-            return bucket;
-        }
+
+    /// The first draw: out of all buckets that have these bits.
+    #[inline]
+    fn first(&self, key: u64) -> u64 {
+        self.place(key, self.mask)
     }
-    place(mask >> 1)
+
+    /// The draw `index`, from 1 on, of a key that met no bucket in those before. Where it falls
+    /// into the lower half, it is the key's bucket there.
+    #[inline]
+    fn again(&self, key: u64, index: u32) -> u64 {
+        let bucket = (self.draw)(key, self.level, index) & self.mask;
+        if bucket <= self.mask >> 1 { self.below_half(key) } else { bucket }
+    }
+
+    /// The bucket of a key whose first draw was beyond `last`. Apart, so that the way of most keys
+    /// is short.
+    #[inline(never)]
+    fn until(&self, key: u64, last: u64) -> u64 {
+        let mut draws = (1..=TRIES).map(|index| self.again(key, index));
+        draws.find(|bucket| *bucket <= last).unwrap_or_else(|| self.below_half(key))
+    }
+
+    /// A key's bucket when there were half as many.
+    #[inline]
+    fn below_half(&self, key: u64) -> u64 {
+        self.place(key, self.mask >> 1)
+    }
+
+    #[inline]
+    fn place(&self, key: u64, mask: u64) -> u64 {
+        let bits = (self.draw)(key, 0, 0) & mask;
+        // Without any bit there is nothing to flip, as at level 0.
+        let level = (bits | 1).ilog2();
+        bits ^ ((self.draw)(key, level, 0) & ((1 << level) - 1))
+    }
 }
 
 /// The mixer of the authors' crate, with its seed 0.
+#[inline]
 fn datadog(key: u64, level: u32, index: u32) -> u64 {
     let word = key.wrapping_mul(2 * u64::from(level) + 1);
     let word = (word ^ (word >> 27)).wrapping_mul(0x3c79_ac49_2ba7_b653);
@@ -119,11 +178,18 @@ fn datadog(key: u64, level: u32, index: u32) -> u64 {
     word ^ (word >> 27)
 }
 
+#[inline]
 fn datadog_xxh3(key: u64, level: u32, index: u32) -> u64 {
     xxh3_64_with_seed(&key.to_le_bytes(), u64::from(level) + (u64::from(index) << 32))
 }
 
+#[inline(never)]
+fn flip_xxh3(hash: u64, last: u64) -> u64 {
+    flip_by(hash, last, datadog_xxh3)
+}
+
 /// SUPSI's function: the mask has all bits of n, not of n - 1.
+#[inline(never)]
 fn supsi(hash: u64, last: u64, hasher: &Hasher) -> u64 {
     let mask = u64::MAX >> last.saturating_add(1).leading_zeros();
     let place = |mask: u64| {

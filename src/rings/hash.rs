@@ -64,16 +64,22 @@ impl Hasher {
     /// The hash of `bytes`, in as many low bits as the function has.
     #[inline]
     pub fn of(&self, bytes: &[u8]) -> u64 {
-        match self.kind {
-            // Straight there: the way past salts and digests costs as much as the hash of a short
-            // key (`cargo run --release --manifest-path benches/peers/Cargo.toml`).
-            HashKind::Xxh3 => xxh3_64_with_seed(bytes, self.seed),
-            _ => self.salted(bytes, 0),
-        }
+        self.salted(bytes, 0)
     }
 
     /// The hash of `bytes` under `salt`; salt 0 is [`of`](Self::of).
+    #[inline]
     pub fn salted(&self, bytes: &[u8], salt: u64) -> u64 {
+        let seed = self.seed ^ salt.wrapping_mul(GOLDEN);
+        match self.kind {
+            // Straight there: the way past suffixes and digests costs as much as the hash of a
+            // short key (`cargo run --release --manifest-path benches/peers/Cargo.toml`).
+            HashKind::Xxh3 => xxh3_64_with_seed(bytes, seed),
+            _ => self.salted_otherwise(bytes, salt),
+        }
+    }
+
+    fn salted_otherwise(&self, bytes: &[u8], salt: u64) -> u64 {
         let seed = self.seed ^ salt.wrapping_mul(GOLDEN);
         let mut room = [0; 8];
         let suffix = suffix(salt, &mut room);
@@ -142,6 +148,7 @@ impl Hasher {
     /// A new hash from `word`, which is one already, under `salt`. A mixer does as well there as
     /// a hash of strings, and faster; XXH32 alone goes its own way, SUPSI's, so that the answers
     /// of that tool can be had.
+    #[inline]
     pub fn again(&self, word: u64, salt: u64) -> u64 {
         match self.kind {
             HashKind::Xxh32 => {
@@ -155,6 +162,7 @@ impl Hasher {
     }
 
     /// The `index`-th new hash from `word` under `salt`.
+    #[inline]
     pub fn again_at(&self, word: u64, salt: u64, index: u64) -> u64 {
         match self.kind {
             HashKind::Xxh32 => {
@@ -170,6 +178,7 @@ impl Hasher {
 
     /// A hash of this function moved up into the leading bits of a word, for placements that
     /// read it as a place on a circle of 2⁶⁴.
+    #[inline]
     pub const fn spread(&self, hash: u64) -> u64 {
         match self.kind {
             HashKind::Xxh32 | HashKind::Murmur3X86 | HashKind::Md5Short | HashKind::Crc32c => {
@@ -197,6 +206,7 @@ pub enum Tail {
 
 /// The finaliser of MurmurHash3 x64: a bijection of 64-bit words in which every bit of the input
 /// moves about half of those of the output (Appleby, SMHasher, `fmix64`).
+#[inline]
 pub const fn mix(word: u64) -> u64 {
     let word = (word ^ (word >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     let word = (word ^ (word >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
@@ -204,6 +214,7 @@ pub const fn mix(word: u64) -> u64 {
 }
 
 /// The next word of SplitMix64 (Steele, Lea and Flood 2014), which is also a hash of its state.
+#[inline]
 pub const fn splitmix64(state: u64) -> u64 {
     let word = state.wrapping_add(GOLDEN);
     let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

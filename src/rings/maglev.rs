@@ -13,6 +13,7 @@
 use crate::choice::About;
 use crate::model::placement::{Key, Member, MemberId, Membership, Placement, Unsupported};
 use crate::rings::hash::{Hasher, Tail, murmur3_x64_128};
+use crate::rings::modulus::Modulus;
 use crate::rings::ring::shares_of;
 use crate::rings::{Capabilities, Cost, Ring, Unfit};
 
@@ -59,6 +60,7 @@ pub(super) struct Maglev {
     /// In the order of ids, which is that of their turns.
     members: Vec<Player>,
     table: Vec<u32>,
+    size: Modulus,
 }
 
 #[derive(Clone, Debug)]
@@ -198,6 +200,7 @@ impl Ring for Maglev {
             turns: params.turns.clone(),
             members: Vec::new(),
             table: vec![FREE; params.table_size as usize],
+            size: Modulus::new(params.table_size.into()),
         };
         maglev.members = members.iter().map(|(id, m)| maglev.player(id, m)).collect();
         maglev.fill();
@@ -211,7 +214,7 @@ impl Placement for Maglev {
     }
 
     fn locate(&self, key: Key<'_>) -> MemberId {
-        MemberId(self.table[(key.hash % self.table.len() as u64) as usize])
+        MemberId(self.table[self.size.of(key.hash) as usize])
     }
 
     fn replicas(
@@ -221,7 +224,7 @@ impl Placement for Maglev {
         out: &mut Vec<MemberId>,
     ) -> Result<(), Unsupported> {
         out.clear();
-        let (before, behind) = self.table.split_at((key.hash % self.table.len() as u64) as usize);
+        let (before, behind) = self.table.split_at(self.size.of(key.hash) as usize);
         let wanted = count.min(self.members.len());
         for &id in behind.iter().chain(before) {
             if out.len() == wanted {

@@ -29,6 +29,7 @@ mod maglev;
 pub mod measure;
 mod memento;
 mod modulo;
+mod modulus;
 pub mod motion;
 mod multi_probe;
 mod numbered;
@@ -52,9 +53,12 @@ use crate::choice::{About, Choice, Listed};
 use crate::config::{Config, Problem, Problems};
 
 pub use crate::model::placement::{Key, Member, MemberId, Membership, Placement, Unsupported};
+pub use flip::flip;
 pub use hash::{HashKind, Hasher};
+pub use jump::jump;
 pub use numbered::Buckets;
 use numbered::{Bare, BucketFunction, Numbered};
+pub use power::power;
 
 /// Every placement of this crate.
 pub const CATALOGUE: &[Entry] = &[

@@ -9,6 +9,7 @@ use crate::choice::About;
 use crate::model::placement::Key;
 use crate::rings::Capabilities;
 use crate::rings::hash::Hasher;
+use crate::rings::modulus::Modulus;
 use crate::rings::numbered::{BucketFunction, Removal, RemovalParams};
 
 /// `hash mod n`.
@@ -44,7 +45,15 @@ impl BucketFunction for Modulo {
         Self
     }
 
+    #[inline]
     fn bucket(&self, _: &Hasher, key: Key<'_>, last: u64) -> u64 {
         key.hash % (last + 1)
+    }
+
+    fn buckets(&self, _: &Hasher, keys: &[Key<'_>], last: u64, mut take: impl FnMut(u64)) {
+        let count = Modulus::new(last + 1);
+        for key in keys {
+            take(count.of(key.hash));
+        }
     }
 }

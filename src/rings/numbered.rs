@@ -61,6 +61,55 @@ pub(super) trait BucketFunction: std::fmt::Debug + Send + Sync + Sized + 'static
 
     /// The bucket of `key` out of `0..=last`; `last` is [`LAST_MAX`](Self::LAST_MAX) at most.
     fn bucket(&self, hasher: &Hasher, key: Key<'_>, last: u64) -> u64;
+
+    /// The buckets of `keys`, one by one to `take`: for what answers many sooner than one.
+    #[inline]
+    fn buckets(&self, hasher: &Hasher, keys: &[Key<'_>], last: u64, mut take: impl FnMut(u64)) {
+        for key in keys {
+            take(self.bucket(hasher, *key, last));
+        }
+    }
+}
+
+/// The buckets of `keys` where some need several draws: `first` gives the first draw of a hash,
+/// `next` the ones that follow, until one is not beyond `last`.
+///
+/// Whether a draw is the last one is a coin toss, and a processor that guesses it wrong half the
+/// time loses more than the draw takes. So all keys of a block draw, and those that must draw again are
+/// put aside without a branch: the block is guessed wrong once a round, not once a key.
+#[inline]
+pub(super) fn in_rounds(
+    keys: &[Key<'_>],
+    last: u64,
+    first: impl Fn(u64) -> u64,
+    next: impl Fn(u64, u32) -> u64,
+    mut take: impl FnMut(u64),
+) {
+    const BLOCK: usize = 64;
+    for keys in keys.chunks(BLOCK) {
+        let (mut found, mut open, mut open_count) = ([0; BLOCK], [0_u8; BLOCK], 0);
+        for (index, key) in keys.iter().enumerate() {
+            found[index] = first(key.hash);
+            open[open_count % BLOCK] = index as u8;
+            open_count += usize::from(last < found[index]);
+        }
+        let mut round = 0;
+        while open_count != 0 {
+            round += 1;
+            let mut left = 0;
+            for slot in 0..open_count {
+                let index = open[slot];
+                let at = usize::from(index) % BLOCK;
+                found[at] = next(keys[at].hash, round);
+                open[left] = index;
+                left += usize::from(last < found[at]);
+            }
+            open_count = left;
+        }
+        for bucket in &found[..keys.len()] {
+            take(*bucket);
+        }
+    }
 }
 
 /// A bucket function by itself: keys to numbers, of which a program makes shards or slots.
@@ -118,6 +167,7 @@ pub(super) struct Numbered<F> {
 }
 
 impl<F: BucketFunction> Numbered<F> {
+    #[inline]
     fn bucket(&self, key: Key<'_>) -> usize {
         self.function.bucket(&self.hasher, key, self.members.len() as u64 - 1) as usize
     }
@@ -173,12 +223,26 @@ impl<F: BucketFunction> Placement for Numbered<F> {
         self.hasher.of(bytes)
     }
 
+    #[inline]
     fn locate(&self, key: Key<'_>) -> MemberId {
         let bucket = self.bucket(key);
         match self.members[bucket] {
             DEAD => self.past_the_dead(key, bucket),
             member => MemberId(member),
         }
+    }
+
+    fn locate_all(&self, keys: &[Key<'_>], out: &mut Vec<MemberId>) {
+        out.clear();
+        out.resize(keys.len(), MemberId(DEAD));
+        let mut places = keys.iter().zip(out);
+        self.function.buckets(&self.hasher, keys, self.members.len() as u64 - 1, |bucket| {
+            let (key, place) = places.next().expect("there is one bucket for each key");
+            *place = match self.members[bucket as usize] {
+                DEAD => self.past_the_dead(*key, bucket as usize),
+                member => MemberId(member),
+            };
+        });
     }
 
     fn replicas(

@@ -10,7 +10,7 @@ use crate::model::placement::Key;
 use crate::rings::Capabilities;
 use crate::rings::hash::Hasher;
 use crate::rings::jump::MULTIPLIER;
-use crate::rings::numbered::{BUCKETS_ONLY, BucketFunction, Removal};
+use crate::rings::numbered::{BUCKETS_ONLY, BucketFunction, Removal, in_rounds};
 
 crate::config! {
     /// Whose implementation it is.
@@ -62,33 +62,69 @@ impl BucketFunction for Power {
         Self { dialect: params.dialect.clone() }
     }
 
+    #[inline]
     fn bucket(&self, hasher: &Hasher, key: Key<'_>, last: u64) -> u64 {
-        if last == 0 {
-            return 0;
-        }
         let count = last as u32 + 1;
-        let outer = u32::MAX >> (count - 1).leading_zeros();
         let bucket = match self.dialect {
-            PowerDialect::Pcg32 => pcg32(key.hash, count, outer),
-            PowerDialect::Supsi => supsi(key.hash, count, outer, hasher),
+            PowerDialect::Pcg32 => power(key.hash, count),
+            PowerDialect::Supsi => supsi(key.hash, count, hasher),
         };
         bucket.into()
     }
+
+    fn buckets(&self, hasher: &Hasher, keys: &[Key<'_>], last: u64, mut take: impl FnMut(u64)) {
+        match self.dialect {
+            PowerDialect::Pcg32 if last != 0 => {
+                let count = last as u32 + 1;
+                let outer = outer(count);
+                let first = |hash| u64::from(draw(hash, outer).0);
+                let next = |hash, _| {
+                    let (_, stream) = draw(hash, outer);
+                    u64::from(walk(hash, count, outer, stream))
+                };
+                in_rounds(keys, last, first, next, take);
+            }
+            _ => {
+                for key in keys {
+                    take(self.bucket(hasher, *key, last));
+                }
+            }
+        }
+    }
 }
 
-/// `outer` is one less than the power of two that holds `count` buckets.
-fn pcg32(key: u64, count: u32, outer: u32) -> u32 {
-    let inner = outer >> 1;
-    let draw = |mask: u32| {
-        let bits = key as u32 & mask;
-        let level = bits.checked_ilog2()?;
-        let stream = Pcg32::new(key, level.into());
-        Some(((1 << level) + (stream.word() & ((1 << level) - 1)), stream))
-    };
-    let Some((bucket, mut stream)) = draw(outer) else { return 0 };
-    if bucket < count {
-        return bucket;
+/// The bucket out of `count` for a hash, by the crate's function; 0 where there is no bucket.
+#[inline]
+pub fn power(hash: u64, count: u32) -> u32 {
+    if count <= 1 {
+        return 0;
     }
+    let (bucket, stream) = draw(hash, outer(count));
+    if bucket < count { bucket } else { walk(hash, count, outer(count), stream) }
+}
+
+/// One less than the power of two that holds `count` buckets, of which there are two at least.
+#[inline]
+fn outer(count: u32) -> u32 {
+    u32::MAX >> (count - 1).leading_zeros()
+}
+
+/// The bucket of a key out of all that `mask` holds, and the stream that drew it.
+#[inline]
+fn draw(key: u64, mask: u32) -> (u32, Pcg32) {
+    let bits = key as u32 & mask;
+    let level = (bits | 1).ilog2();
+    let stream = Pcg32::new(key, level.into());
+    let bucket = (1 << level) + (stream.word() & ((1 << level) - 1));
+    (if bits == 0 { 0 } else { bucket }, stream)
+}
+
+/// The bucket of a key that `stream` drew beyond `count`, out of all that `outer` holds. Apart, so
+/// that the way of most keys is short.
+#[inline(never)]
+fn walk(key: u64, count: u32, outer: u32, mut stream: Pcg32) -> u32 {
+    let inner = outer >> 1;
+    assert!(inner < key as u32 & outer, "the upper half is not drawn from {key} of {outer}");
     // The walk through the upper half: from bucket x the next one is the largest j with
     // j · u <= x + 1, for a uniform u = (word + 1) / 2³², all times 2³² - 1 as the crate has it.
     let mut at = inner;
@@ -101,11 +137,16 @@ fn pcg32(key: u64, count: u32, outer: u32) -> u32 {
         }
         at = (reach / word) as u32;
     }
-    if inner < at { at } else { draw(inner).map_or(0, |(bucket, _)| bucket) }
+    if inner < at { at } else { draw(key, inner).0 }
 }
 
 /// SUPSI's function: the draws are hashes again, the walk is jump hash's.
-fn supsi(hash: u64, count: u32, outer: u32, hasher: &Hasher) -> u32 {
+#[inline(never)]
+fn supsi(hash: u64, count: u32, hasher: &Hasher) -> u32 {
+    if count <= 1 {
+        return 0;
+    }
+    let outer = outer(count);
     let inner = outer >> 1;
     let draw = |mask: u32| {
         let bits = hash & u64::from(mask);
@@ -140,6 +181,7 @@ struct Pcg32 {
 }
 
 impl Pcg32 {
+    #[inline]
     fn new(state: u64, stream: u64) -> Self {
         let increment = (stream << 1) | 1;
         let mut pcg = Self { state: state.wrapping_add(increment), increment };
@@ -147,11 +189,13 @@ impl Pcg32 {
         pcg
     }
 
+    #[inline]
     fn step(&mut self) {
         self.state =
             self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(self.increment);
     }
 
+    #[inline]
     fn word(&self) -> u32 {
         let folded = (((self.state >> 18) ^ self.state) >> 27) as u32;
         folded.rotate_right((self.state >> 59) as u32)

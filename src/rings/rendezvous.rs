@@ -219,14 +219,21 @@ impl Scores {
             }
         }
         let rest = self.words.len() - quads.remainder().len();
-        let from_lanes = (0..).zip(lanes).map(|(lane, (score, index))| (score, index + lane));
-        let from_rest = (rest..)
-            .zip(quads.remainder())
-            .map(|(index, (word, factor))| (folded(hash ^ word, *factor), index));
-        // Of equal scores the first index wins.
-        let key = |&(score, index): &(u64, usize)| (score, std::cmp::Reverse(index));
-        let best = from_lanes.chain(from_rest).filter(|(_, index)| *index < self.words.len());
-        best.max_by_key(key).map_or(0, |(_, index)| index)
+        let (mut best, mut best_score) = (0, 0);
+        for (lane, (score, index)) in lanes.into_iter().enumerate() {
+            // Of equal scores the first index wins, and a lane without a score has none.
+            let index = index + lane;
+            if best_score < score || (best_score == score && index < best) {
+                (best, best_score) = (index, score);
+            }
+        }
+        for (index, (word, factor)) in (rest..).zip(quads.remainder()) {
+            let score = folded(hash ^ word, *factor);
+            if best_score < score {
+                (best, best_score) = (index, score);
+            }
+        }
+        best
     }
 }
 
