@@ -118,5 +118,13 @@ mod tests {
         let grants = [Grant { deadline: ms(900), ..grant(A, 0, 3000) }, grant(B, 1000, 1500)];
         assert_eq!(operational(&grants).pairs, 1);
         assert_eq!(judge(&grants, Reading::Deadline, &names()), Verdict::default());
+        // Nor does one last to its deadline that was given up before.
+        let grants = [Grant { deadline: ms(900), ..grant(A, 0, 10) }, grant(B, 20, 30)];
+        assert_eq!(judge(&grants, Reading::Deadline, &names()), Verdict::default());
+    }
+
+    #[test]
+    fn an_overlap_of_no_length_is_none() {
+        assert_eq!(operational(&[grant(A, 0, 10), grant(B, 5, 5)]), Verdict::default());
     }
 }

@@ -257,9 +257,71 @@ mod tests {
     }
 
     #[test]
+    fn tokens_are_held_to_the_newest_so_far_and_equal_ones_pass() {
+        let tokens = [(B, 3), (A, 1), (C, 2)];
+        let effects = tokens.map(|(client, token)| effect(token, client, token, Write, 4));
+        assert_eq!(verdict(&effects).bad_sections, [SectionId(0), SectionId(2)]);
+        let twice = [effect(1, A, 1, Write, 1), effect(2, A, 1, Write, 2)];
+        assert!(verdict(&twice).is_good());
+    }
+
+    #[test]
     fn an_increment_that_the_counter_does_not_show_is_lost() {
-        let effects = [effect(1, A, 0, Write, 1), effect(2, B, 0, Write, 1)];
-        assert_eq!(verdict(&effects).lost_increments, 1);
+        let effects = [A, B, C].map(|client| effect(1, client, 0, Write, 1));
+        let verdict = verdict(&effects);
+        assert_eq!((verdict.lost_increments, verdict.bad_sections.len()), (2, 0));
+        assert!(!verdict.is_good(), "that alone is bad");
+    }
+
+    /// The same on another counter than the first.
+    fn elsewhere((at, effect): (SimTime, Effect)) -> (SimTime, Effect) {
+        (at, Effect { lock: LockId(1), ..effect })
+    }
+
+    #[test]
+    fn what_was_read_binds_to_the_write_just_before_it() {
+        // B reads what A wrote, and A writes what B has read.
+        let effects = [
+            effect(1, A, 0, Write, 1),
+            effect(2, B, 0, Read, 1),
+            elsewhere(effect(3, B, 0, Read, 0)),
+            elsewhere(effect(4, A, 0, Write, 1)),
+        ];
+        let of_two = verdict(&effects);
+        assert_eq!(of_two.bad_sections, [SectionId(0), SectionId(1)]);
+        assert!(!of_two.is_good(), "though no increment is lost");
+        // C reads what B wrote, not A, and B writes what C has read.
+        let effects = [
+            effect(1, A, 0, Write, 1),
+            effect(2, B, 0, Write, 2),
+            effect(3, C, 0, Read, 2),
+            elsewhere(effect(4, C, 0, Read, 0)),
+            elsewhere(effect(5, B, 0, Write, 1)),
+        ];
+        assert_eq!(verdict(&effects).bad_sections, [SectionId(1), SectionId(2)]);
+    }
+
+    #[test]
+    fn words_tell_once_whom_a_write_replaced_since_its_last_read() {
+        let texts = |effects: &[(SimTime, Effect)]| -> Vec<String> {
+            verdict(effects).findings.into_iter().map(|finding| finding.text).collect()
+        };
+        let again = [
+            effect(1, A, 0, Read, 0),
+            effect(2, B, 0, Write, 1),
+            effect(3, A, 0, Read, 1),
+            effect(4, A, 0, Write, 2),
+            effect(5, A, 0, Write, 3),
+        ];
+        assert!(texts(&again).is_empty(), "{:?}", texts(&again));
+        let twice = [
+            effect(1, A, 0, Read, 0),
+            effect(2, B, 0, Write, 1),
+            effect(3, B, 0, Write, 2),
+            effect(4, A, 0, Write, 1),
+        ];
+        let text = "at 4 ms the write of client-1 replaced the increment of client-2 (lock 1)";
+        assert_eq!(texts(&twice), [text]);
     }
 
     #[test]

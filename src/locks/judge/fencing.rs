@@ -34,7 +34,9 @@ pub fn judge(
 ) -> Verdict {
     let mut verdict = Verdict::default();
     let mut findings = Findings::default();
+    let mut last = BTreeMap::<LockId, (Token, NodeId)>::new();
     let mut newest = BTreeMap::<LockId, (Token, NodeId)>::new();
+    let mut granted = BTreeSet::<(LockId, Token)>::new();
     let mut places = BTreeSet::<u64>::new();
     for (at, _, fact) in facts {
         let Fact::Held { lock, by, token: Some(token), on, .. } = fact else { continue };
@@ -44,28 +46,29 @@ pub fn judge(
         {
             continue;
         }
-        match newest.get(lock) {
-            // A server that starts again, or prolongs a lease, says what it said before.
-            Some(&(before, whose)) if before == *token && whose == *by => continue,
-            Some(&(before, whose)) if *token <= before => {
-                let is_double = *token == before;
-                verdict.double_grants += u64::from(is_double);
-                verdict.regressions += u64::from(!is_double);
-                findings.add(*at, || {
-                    format!(
-                        "at {} {} was granted {} with token {}, after {} with token {}",
-                        Ms(*at),
-                        names.name(*by),
-                        Lock(*lock),
-                        token.0,
-                        names.name(whose),
-                        before.0
-                    )
-                });
-            }
-            _ => (),
+        // A server that starts again, or prolongs a lease, says what it said before.
+        if last.insert(*lock, (*token, *by)) == Some((*token, *by)) {
+            continue;
         }
-        newest.insert(*lock, (*token, *by));
+        let is_double = !granted.insert((*lock, *token));
+        let (before, whose) = *newest.entry(*lock).or_insert((*token, *by));
+        if is_double || *token < before {
+            verdict.double_grants += u64::from(is_double);
+            verdict.regressions += u64::from(!is_double);
+            findings.add(*at, || {
+                format!(
+                    "at {} {} was granted {} with token {}, after {} with token {}",
+                    Ms(*at),
+                    names.name(*by),
+                    Lock(*lock),
+                    token.0,
+                    names.name(whose),
+                    before.0
+                )
+            });
+        } else {
+            newest.insert(*lock, (*token, *by));
+        }
     }
     let mut seen = BTreeMap::<LockId, Token>::new();
     for (_, effect) in effects {
@@ -84,7 +87,7 @@ pub fn judge(
 
 #[cfg(test)]
 mod tests {
-    use super::super::by_hand::{A, B, LOCK, effect, ms, names};
+    use super::super::by_hand::{A, B, C, LOCK, effect, ms, names};
     use super::*;
     use crate::locks::resource::Access::{Read, Write};
 
@@ -116,6 +119,43 @@ mod tests {
             text,
             "at 2 ms client-2 was granted lock 1 with token 1, after client-1 with token 7"
         );
+    }
+
+    #[test]
+    fn what_comes_after_a_regression_is_held_to_the_newest_token_and_to_all_that_there_were() {
+        let books = Authority::Books;
+        let of = |tokens: &[(NodeId, u64)]| {
+            let facts: Vec<_> = tokens
+                .iter()
+                .zip(1..)
+                .map(|((by, token), at)| held(at, *by, *token, books))
+                .collect();
+            of_facts(&facts)
+        };
+        assert_eq!(of(&[(A, 7), (B, 1), (A, 2)]), (0, 2));
+        assert_eq!(of(&[(A, 1), (B, 2), (A, 3), (C, 1), (B, 2)]), (2, 0));
+        // Its own earlier one is no better than another's.
+        assert_eq!(of(&[(A, 7), (A, 1)]), (0, 1));
+        assert_eq!(of(&[(A, 1), (B, 2), (A, 1)]), (1, 0));
+    }
+
+    #[test]
+    fn each_lock_has_tokens_of_its_own() {
+        let books = Authority::Books;
+        let mut facts = [held(1, A, 7, books), held(2, B, 1, books)];
+        if let Fact::Held { lock, .. } = &mut facts[1].2 {
+            *lock = LockId(1);
+        }
+        assert_eq!(of_facts(&facts), (0, 0));
+        let mut effects = [effect(1, A, 7, Write, 1), effect(2, B, 1, Write, 1)];
+        effects[1].1.lock = LockId(1);
+        assert_eq!(judge(&[], &effects, &names()).out_of_order, 0);
+    }
+
+    #[test]
+    fn every_operation_older_than_the_newest_is_out_of_order() {
+        let effects = [3, 1, 2, 3].map(|token| effect(token, A, token, Write, 1));
+        assert_eq!(judge(&[], &effects, &names()).out_of_order, 2);
     }
 
     #[test]

@@ -86,13 +86,11 @@ pub fn judge(history: &History, servers: Servers, names: &Directory) -> Verdict 
         .collect();
     let mut last_grant = BTreeMap::<LockId, SimTime>::new();
     for grant in &history.grants {
-        let last = last_grant.entry(grant.lock).or_default();
-        *last = grant.granted.max(*last);
+        last_grant.insert(grant.lock, grant.granted);
     }
     let mut first_wait = BTreeMap::<LockId, SimTime>::new();
     for wait in &open {
-        let first = first_wait.entry(wait.lock).or_insert(wait.requested);
-        *first = wait.requested.min(*first);
+        first_wait.entry(wait.lock).or_insert(wait.requested);
     }
     let up = names.group("server").into_iter().filter(|server| !state.is_down(*server)).count();
     let mut findings = Findings::default();
@@ -300,6 +298,67 @@ mod tests {
     }
 
     #[test]
+    fn a_stall_lasts_from_the_first_wait_or_the_last_grant_to_the_end() {
+        let mut history = history();
+        history.waits.push(wait(C, LOCK, 7));
+        let stall = |history: &History| judge(history, Servers::One, &names()).stalls[0];
+        assert_eq!(stall(&history).since, ms(5));
+        history.grants.extend([grant(A, 10, 12), grant(A, 20, 22)]);
+        assert_eq!(stall(&history).since, ms(20));
+        let verdict = judge(&history, Servers::One, &names());
+        let stalled_for = |least| verdict.stalled_for(SimDuration::from_ms(least), history.end);
+        assert_eq!((stalled_for(29_980), stalled_for(29_981)), (1, 0));
+    }
+
+    #[test]
+    fn who_died_and_came_back_waits_again_and_does_not_hold_what_it_held() {
+        let came_back =
+            |client| [(ms(9), client, Change::ProcessDown), (ms(10), client, Change::Up)];
+        let mut waits = history();
+        waits.changes.extend(came_back(B));
+        assert_eq!(judge(&waits, Servers::One, &names()).open.len(), 1);
+
+        let died = |grant: Grant| Grant { ended: Some(GrantEnd::Died), ..grant };
+        let mut holder = history();
+        holder.facts.push(held(LOCK, A, false));
+        holder.grants.push(died(grant(A, 2, 9)));
+        holder.changes.extend(came_back(A));
+        assert_eq!(cause(&holder), Cause::HeldByDead(A));
+        // Another's death is not the holder's.
+        holder.grants[0].client = C;
+        assert_eq!(cause(&holder), Cause::KeyWithoutExpiry(A));
+    }
+
+    #[test]
+    fn a_holder_believes_only_by_its_own_open_grant_of_this_very_lock() {
+        let open = |grant: Grant| Grant { until: ms(30_000), ended: None, ..grant };
+        let mut history = history();
+        history.facts.push(held(LOCK, A, true));
+        let other = LockId(1);
+        history.grants = vec![open(grant(C, 3, 0)), open(Grant { lock: other, ..grant(A, 4, 0) })];
+        assert_eq!(cause(&history), Cause::OrphanRenewal(A));
+        // Nor is it in a deadlock by what it does not know that it holds.
+        history.facts.push(held(other, B, true));
+        history.waits.push(wait(A, other, 6));
+        let verdict = judge(&history, Servers::One, &names());
+        assert_eq!(verdict.stalls[0].cause, Cause::OrphanRenewal(A));
+    }
+
+    #[test]
+    fn a_replica_that_lags_brings_no_holder_back() {
+        let on = Authority::Log;
+        let mut history = history();
+        let fact = Fact::Held { lock: LOCK, by: A, token: None, expires: None, on: on(1) };
+        let freed = Fact::Freed { lock: LOCK, from: A, how: Freed::Released(A), on: on(2) };
+        history.facts.extend([
+            (ms(1), SERVER, fact.clone()),
+            (ms(2), SERVER, freed),
+            (ms(3), NodeId(4), fact),
+        ]);
+        assert_eq!(cause(&history), Cause::Unclaimed);
+    }
+
+    #[test]
     fn two_that_wait_for_each_other_are_a_deadlock() {
         let other = LockId(1);
         let mut history = history();
@@ -330,6 +389,11 @@ mod tests {
         let mut history = history();
         history.grants =
             vec![asked(1, grant(A, 6, 8)), asked(9, grant(A, 10, 12)), asked(11, grant(C, 13, 14))];
+        assert_eq!(judge(&history, Servers::One, &names()).bypass_max, 2);
+        // Not by one that was asked for at the same time, or came when it was over.
+        history.grants.push(asked(5, grant(A, 15, 16)));
+        history.grants.push(asked(30, grant(C, 41, 42)));
+        history.waits[0].ended = Some((ms(40), WaitEnd::GaveUp));
         assert_eq!(judge(&history, Servers::One, &names()).bypass_max, 2);
     }
 }

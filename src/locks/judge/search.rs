@@ -352,6 +352,15 @@ mod tests {
         };
         assert!(is_linearizable(Object::Mutex, &with(6)));
         assert!(!is_linearizable(Object::Mutex, &with(5)));
+        // A grant without a token in between hides nothing.
+        let three = [
+            operation(0, acquired(Some(5)), 0, 1),
+            operation(0, RELEASED, 2, 3),
+            operation(1, acquired(None), 4, 5),
+            operation(1, RELEASED, 6, 7),
+            operation(0, acquired(Some(3)), 8, 9),
+        ];
+        assert!(!is_linearizable(Object::Mutex, &three));
     }
 
     #[test]
@@ -364,6 +373,21 @@ mod tests {
         assert!(!is_linearizable(Object::Semaphore(3), &full));
         let foreign = [two[0], operation(1, RELEASED, 2, 3)];
         assert!(!is_linearizable(Object::Semaphore(2), &foreign));
+    }
+
+    #[test]
+    fn permits_are_taken_and_given_back_by_number() {
+        let take = |process, permits, at| {
+            operation(process, Call::Acquired { permits, token: None }, at, at + 1)
+        };
+        let give =
+            |process, permits, at| operation(process, Call::Released { permits }, at, at + 1);
+        let of = |operations: &[Operation]| is_linearizable(Object::Semaphore(3), operations);
+        assert!(of(&[take(0, 2, 0), take(1, 1, 2)]));
+        assert!(!of(&[take(0, 2, 0), take(1, 2, 2)]));
+        // What one takes twice it has twice, and keeps what it does not give back.
+        assert!(of(&[take(0, 1, 0), take(0, 1, 2), give(0, 2, 4), take(1, 3, 6)]));
+        assert!(!of(&[take(0, 2, 0), give(0, 1, 2), take(1, 3, 4)]));
     }
 
     #[test]
@@ -383,6 +407,8 @@ mod tests {
         ];
         assert!(is_linearizable(Object::Register, &swaps));
         assert!(!is_linearizable(Object::Register, &[swaps[1]]));
+        let from_another = operation(0, Call::Swapped(2, 1), 0, 1);
+        assert!(!is_linearizable(Object::Register, &[from_another]));
     }
 
     #[test]
@@ -392,6 +418,9 @@ mod tests {
             (0..24).map(|n| operation(n, Call::Wrote(n + 1), 0, 100)).collect();
         operations.push(operation(99, Call::Read(77), 0, 100));
         assert_eq!(search(Object::Register, &operations, 10_000), Found::Unknown);
+        let one = [operation(0, Call::Wrote(1), 0, 1)];
+        assert_eq!(search(Object::Register, &one, 1), Found::Linearizable);
+        assert_eq!(search(Object::Register, &one, 0), Found::Unknown);
     }
 
     /// Tries all orders that respect real time, without any memo.

@@ -238,8 +238,62 @@ mod tests {
         let facts = [held(0, 0, A, Authority::Books), held(1, 1, B, Authority::Books)];
         assert_eq!(counts(&facts, Servers::Replicas(3)), (1, 0));
         // One that died has no say.
-        let down = [(ms(1), SERVERS[0], Change::MachineDown)];
-        assert_eq!(judge(&facts, &down, Servers::Replicas(3), &names()).violations, 0);
+        for change in [Change::ProcessDown, Change::MachineDown] {
+            let down = [(ms(1), SERVERS[0], change)];
+            assert_eq!(judge(&facts, &down, Servers::Replicas(3), &names()).violations, 0);
+        }
+    }
+
+    #[test]
+    fn servers_that_agree_or_speak_of_other_locks_or_after_one_another_do_no_wrong() {
+        let books = Authority::Books;
+        let servers = Servers::Replicas(3);
+        assert_eq!(counts(&[held(0, 0, A, books), held(1, 1, A, books)], servers), (0, 0));
+        let mut other = held(1, 1, B, books);
+        if let Fact::Held { lock, .. } = &mut other.2 {
+            *lock = LockId(1);
+        }
+        assert_eq!(counts(&[held(0, 0, A, books), other.clone()], servers), (0, 0));
+        let expired = freed(1, 0, A, Freed::Expired);
+        assert_eq!(counts(&[held(0, 0, A, books), expired, held(2, 1, B, books)], servers), (0, 0));
+        // A vote for another lock is none for this one.
+        let mut facts: Vec<_> = (0..3).map(|server| held(0, server, A, books)).collect();
+        facts.extend((3..5).map(|server| held(1, server, B, books)));
+        assert_eq!(counts(&facts, Servers::Votes(5)), (0, 0), "two of five are no majority");
+        facts.push(other);
+        assert_eq!(counts(&facts, Servers::Votes(5)), (0, 0));
+    }
+
+    #[test]
+    fn a_promise_without_end_lasts_and_one_that_is_renewed_lasts_longer() {
+        let books = Authority::Books;
+        let servers = Servers::Votes(5);
+        let without_end = |(at, server, fact): (SimTime, NodeId, Fact)| {
+            let Fact::Held { lock, by, token, on, .. } = fact else { panic!("{fact:?}") };
+            (at, server, Fact::Held { lock, by, token, expires: None, on })
+        };
+        let mut facts: Vec<_> =
+            (0..3).map(|server| without_end(held(0, server, A, books))).collect();
+        facts.extend((2..5).map(|server| held(5000, server, B, books)));
+        assert_eq!(counts(&facts, servers), (1, 0));
+        let mut facts: Vec<_> = (0..3).map(|server| held(0, server, A, books)).collect();
+        facts.extend((0..3).map(|server| held(500, server, A, books)));
+        facts.extend((2..5).map(|server| held(1200, server, B, books)));
+        assert_eq!(counts(&facts, servers), (1, 0));
+    }
+
+    #[test]
+    fn a_release_in_the_log_frees_and_is_told_once_whoever_applies_it() {
+        let servers = Servers::Log(3);
+        let log = Authority::Log;
+        let released = |at, server: usize, by| {
+            let how = Freed::Released(by);
+            (ms(at), SERVERS[server], Fact::Freed { lock: LOCK, from: A, how, on: log(2) })
+        };
+        let facts = [held(0, 0, A, log(1)), released(5, 0, A), held(6, 0, B, log(3))];
+        assert_eq!(counts(&facts, servers), (0, 0));
+        let facts = [held(0, 0, A, log(1)), released(5, 0, B), released(6, 1, B)];
+        assert_eq!(counts(&facts, servers), (0, 1));
     }
 
     #[test]
