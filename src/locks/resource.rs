@@ -302,3 +302,143 @@ impl<P: LockProtocol> Resource<P> {
         self.unsynced.push_back((sync, from, answer));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::ensemble;
+    use super::super::etcd::{Etcd, Params};
+    use super::super::party::Role;
+    use super::super::{LockProtocol, Terms};
+    use super::*;
+    use crate::config::{Config, Problems, Value, ValueKind};
+    use crate::model::node::{Bench, Connection};
+    use Access::{Read, Write as Writes};
+
+    const LOCK: LockId = LockId(0);
+    const SERVER: NodeId = NodeId(5);
+
+    /// A resource on the bench, and what came of operations on it.
+    struct Shop {
+        resource: Party<Etcd>,
+        bench: Bench<Party<Etcd>>,
+    }
+
+    impl Shop {
+        fn with(fencing: &str) -> Self {
+            let mut problems = Problems::default();
+            let mut read = |text: &str| Value::parse(text, 0, &mut problems);
+            let (table, nothing) = (read(&format!("it = {fencing}")), read(""));
+            let ValueKind::Table(fields) = &table.kind else { panic!("a table") };
+            let fencing =
+                Fencing::read(fields.get("it").expect("it"), &mut problems).expect("mode");
+            let params = Params::read(&nothing, &mut problems).expect("all have defaults");
+            let terms = Terms { servers: vec![SERVER], index: 3, is_counted: true };
+            let asks = fencing == Fencing::CheckWithService;
+            let validator = asks.then(|| Etcd::client(&params, &terms));
+            let role = Role::Resource(ResourceRole { fencing, validator });
+            Self { resource: Party::boot(&role, &Disk::default()), bench: Bench::new(NodeId(9)) }
+        }
+
+        fn tell(&mut self, from: NodeId, message: Parcel<MessageOf>) -> Vec<Output<Party<Etcd>>> {
+            let via = Connection::default();
+            self.bench.tell(&mut self.resource, Input::Message { from, via, message })
+        }
+
+        /// Sends an operation of `client` with a token, 0 for none.
+        fn send(&mut self, client: u32, token: u64, access: Access) -> Vec<Output<Party<Etcd>>> {
+            let operation = Operation {
+                section: SectionId(client.into()),
+                lock: LOCK,
+                token: (0 < token).then_some(Token(token)),
+                access,
+                value: token,
+            };
+            self.tell(NodeId(client), Parcel::Resource(Message::Ask(operation)))
+        }
+
+        /// Whether it is let through.
+        fn lets(&mut self, client: u32, token: u64, access: Access) -> bool {
+            decision(&self.send(client, token, access)).expect("it is decided at once")
+        }
+    }
+
+    type MessageOf = ensemble::MessageOf<ensemble::keys::Keys>;
+    type Disk = super::super::party::Disk<<<Etcd as LockProtocol>::Server as Node>::Stable>;
+
+    fn decision(outputs: &[Output<Party<Etcd>>]) -> Option<bool> {
+        outputs.iter().find_map(|output| match output {
+            Output::Indicate(Told::Resource(effect)) => Some(effect.is_accepted),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn each_mode_looks_at_what_it_says() {
+        // A newer writer, a newer reader; then the older one reads and writes.
+        for (fencing, after_read, after_write) in [
+            ("\"none\"", [true, true], [true, true]),
+            ("{ writes = {} }", [true, true], [true, false]),
+            ("{ reads_and_writes = {} }", [false, false], [false, false]),
+        ] {
+            for (newer, expected) in [(Read, after_read), (Writes, after_write)] {
+                let mut shop = Shop::with(fencing);
+                assert!(shop.lets(1, 2, newer), "{fencing}: there is no mark yet");
+                let found = [Read, Writes].map(|access| shop.lets(0, 1, access));
+                assert_eq!(found, expected, "{fencing} after {newer:?}");
+                assert!(shop.lets(2, 3, Writes), "{fencing}: a newer one passes");
+            }
+        }
+    }
+
+    #[test]
+    fn an_equal_token_of_another_client_passes_by_greater_or_equal_and_one_s_own_always() {
+        for is_accepted in [true, false] {
+            let mut shop =
+                Shop::with(&format!("{{ writes = {{ accept_equal = {is_accepted} }} }}"));
+            assert!(shop.lets(1, 2, Writes));
+            assert!(shop.lets(1, 2, Writes), "its own");
+            assert_eq!(shop.lets(0, 2, Writes), is_accepted);
+        }
+    }
+
+    #[test]
+    fn who_brings_no_token_is_refused_once_there_is_a_mark() {
+        let mut shop = Shop::with("{ writes = {} }");
+        assert!(shop.lets(0, 0, Writes));
+        assert!(shop.lets(1, 2, Writes));
+        assert!(!shop.lets(0, 0, Writes));
+    }
+
+    #[test]
+    fn what_is_refused_changes_nothing() {
+        let mut shop = Shop::with("{ reads_and_writes = {} }");
+        assert!(shop.lets(1, 2, Writes));
+        assert!(!shop.lets(0, 1, Writes));
+        let outputs = shop.send(1, 2, Read);
+        let value = outputs.iter().find_map(|output| match output {
+            Output::Indicate(Told::Resource(effect)) => Some(effect.value),
+            _ => None,
+        });
+        assert_eq!(value, Some(2));
+    }
+
+    #[test]
+    fn the_service_is_asked_and_its_word_holds() {
+        let mut shop = Shop::with("\"check_with_service\"");
+        assert_eq!(decision(&shop.send(0, 0, Writes)), Some(false), "no token, nothing to ask");
+        for (current, expected) in [(Some(Token(7)), true), (Some(Token(8)), false), (None, false)]
+        {
+            let outputs = shop.send(1, 7, Writes);
+            assert_eq!(decision(&outputs), None, "not before the service has answered");
+            let id = outputs.iter().find_map(|output| match output {
+                Output::Send {
+                    message: Parcel::Lock(ensemble::Message::Who { id, .. }), ..
+                } => Some(*id),
+                _ => None,
+            });
+            let id = id.expect("the service is asked");
+            let holder = ensemble::Message::Holder { id, token: current };
+            assert_eq!(decision(&shop.tell(SERVER, Parcel::Lock(holder))), Some(expected));
+        }
+    }
+}
