@@ -20,7 +20,7 @@ use stormglass::kernel::time::{SimDuration, SimTime};
 use stormglass::locks::matrix::{Base, FAULTS, Mode, VARIANTS, Variant, cells};
 use stormglass::locks::{
     Authority, Entry, Fact, Freed, Indication, LockId, LockProtocol, LocksConfig, Order, Refusal,
-    Release, Request, Servers, Terms, Token, Tokens,
+    Release, Request, Servers, Shards, Terms, Token, Tokens,
 };
 use stormglass::model::node::{Context, Input, Node, NodeId, Wire};
 use stormglass::model::surroundings::Surroundings;
@@ -323,7 +323,7 @@ pub fn show(out: &mut impl Write) -> io::Result<()> {
     let config = LocksConfig::read(&value, &mut problems)
         .ok_or_else(|| io::Error::other(format!("{problems:?}")))?;
     let around = Surroundings::default();
-    let record = ENTRY.simulate(&config.variants[0], &config, &around, Seed(1));
+    let record = ENTRY.simulate(&config.variants[0], &config, &Shards::default(), &around, Seed(1));
     let value = |name: &str| {
         let measure = record.measures.iter().find(|measure| measure.metric.name == name);
         measure.map_or(f64::NAN, |measure| measure.value)

@@ -7,7 +7,7 @@ use crate::config::{Config, Problems, Value};
 use crate::kernel::rng::Seed;
 use crate::kernel::time::SimTime;
 use crate::locks::matrix::{self, Base, FAULTS, Mode, VARIANTS, ms, timeline};
-use crate::locks::{self, CATALOGUE, Entry, LocksConfig, measure, testbed};
+use crate::locks::{self, CATALOGUE, Entry, LocksConfig, ShardConfig, Shards, measure, testbed};
 use crate::model::directory::Directory;
 use crate::model::surroundings::Surroundings;
 use crate::record::brief::{Brief, Finding, Headline, Picture};
@@ -16,6 +16,7 @@ use crate::record::{Metric, Record, Subject};
 
 use super::Estimate;
 use super::matrix::{Cell, Course, Head, Layer, Matrix, Verdict};
+use super::sharding;
 use super::wing::Glue;
 
 #[derive(Debug)]
@@ -39,6 +40,9 @@ impl Glue for Locks {
         let before = problems.len();
         let config = LocksConfig::read(table, problems)?;
         testbed::check(&config, problems);
+        if let Some(ShardConfig { count, ring }) = &config.shards {
+            sharding::check(ring, *count, problems);
+        }
         (before == problems.len()).then_some(config)
     }
 
@@ -61,8 +65,16 @@ impl Glue for Locks {
         around: &Surroundings,
         seed: Seed,
     ) -> Record {
-        locks::simulate(choice, config, around, seed)
+        locks::simulate(choice, config, &shards(config, seed), around, seed)
     }
+}
+
+/// Which service has which lock under `seed`.
+fn shards(config: &LocksConfig, seed: Seed) -> Shards {
+    let Some(ShardConfig { count, ring }) = &config.shards else { return Shards::default() };
+    let names = (1..=config.locks).map(|number| format!("lock-{number}"));
+    let owners = sharding::owners(ring, *count, names, seed);
+    Shards::new(*count, owners.expect("the ring was checked when it was read"))
 }
 
 /// What is worth saying of locks.

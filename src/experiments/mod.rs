@@ -12,6 +12,7 @@ pub mod matrix;
 mod queues;
 mod rings;
 mod settle;
+mod sharding;
 mod wing;
 
 use std::fmt::{Debug, Write as _};

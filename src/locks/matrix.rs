@@ -19,7 +19,7 @@ use crate::model::surroundings::Surroundings;
 
 use super::judge::{Finding, Verdicts};
 use super::testbed::{LocksConfig, check, check_choice};
-use super::{CATALOGUE, Entry, Played, Servers, Tokens};
+use super::{CATALOGUE, Entry, Played, Servers, Shards, Tokens};
 
 pub use faults::{FAULTS, Fault};
 pub use timeline::{Line, ms, timeline};
@@ -213,8 +213,9 @@ impl Cell {
     pub fn compute(&self, base: &Base) -> Result<Computed, Vec<Problem>> {
         let entry = self.variant.entry();
         let (config, around) = read(&self.scenario(base), Some(entry))?;
-        let played = (entry.play)(&config.variants[0], &config, &around, Seed(1));
-        let verdicts = Verdicts::of(&played.history, played.servers, &played.directory);
+        let played =
+            (entry.play)(&config.variants[0], &config, &Shards::default(), &around, Seed(1));
+        let verdicts = Verdicts::of(&played);
         let grants = &played.history.grants;
         let first_other = grants.iter().find(|grant| grant.client != grants[0].client);
         let belief = 0 < verdicts.operational.pairs;

@@ -3,6 +3,8 @@
 //! Safety is judged over the whole run. Speed is measured from the end of the warm-up on, and
 //! counts what was safe: a grant whose section is bad at the resource is no service.
 
+use std::collections::BTreeMap;
+
 use crate::choice::Choice;
 use crate::kernel::rng::Seed;
 use crate::kernel::sim::RunEnd;
@@ -13,6 +15,7 @@ use crate::record::{
     Better, Curve, Distribution, Ending, Measure, Metric, Record, Sample, Subject, Unit,
 };
 
+use super::LockId;
 use super::history::{Grant, GrantEnd, History, WaitEnd};
 use super::judge::Verdicts;
 use super::section::Outcome;
@@ -29,7 +32,7 @@ pub(super) fn record(
     seed: Seed,
     played: &Played,
 ) -> Record {
-    let verdicts = Verdicts::of(&played.history, played.servers, &played.directory);
+    let verdicts = Verdicts::of(played);
     let mut report = Report { played, verdicts, measures: Vec::new(), samples: Vec::new() };
     report.safety();
     report.speed(SimTime::ZERO + around.warm_up, config);
@@ -160,8 +163,37 @@ impl Report<'_> {
                 distribution: times,
             });
         }
+        self.shards(from);
         if let Some(healing) = healing(self.played) {
             self.add(&HEALING, "", healing.as_ns() as f64);
+        }
+    }
+
+    /// How the requests fall to the services, where there are several.
+    fn shards(&mut self, from: SimTime) {
+        let Played { history, shards, .. } = self.played;
+        if shards.count() == 1 {
+            return;
+        }
+        let measured = history.end.since(from).as_secs_f64();
+        let mut by_shard = vec![0_u64; shards.count() as usize];
+        let mut by_lock = BTreeMap::<LockId, u64>::new();
+        for wait in history.waits.iter().filter(|wait| from <= wait.requested) {
+            by_shard[shards.of(wait.lock) as usize] += 1;
+            *by_lock.entry(wait.lock).or_default() += 1;
+        }
+        for (count, number) in by_shard.iter().zip(1..) {
+            let load = if 0.0 < measured { *count as f64 / measured } else { 0.0 };
+            self.add(&SHARD_LOAD, &format!("service-{number}"), load);
+        }
+        let sum: u64 = by_shard.iter().sum();
+        if 0 < sum {
+            let over_mean = |most: Option<&u64>| {
+                most.copied().unwrap_or(0) as f64 * f64::from(shards.count()) / sum as f64
+            };
+            let (busiest, hottest) = (by_shard.iter().max(), by_lock.values().max());
+            self.add(&SHARD_SKEW, "", over_mean(busiest));
+            self.add(&SHARD_SKEW_FLOOR, "", over_mean(hottest).max(1.0));
         }
     }
 
@@ -368,6 +400,9 @@ pub const METRICS: &[&Metric] = &[
     &MESSAGES_PER_GRANT,
     &UNAVAILABILITY,
     &HEALING,
+    &SHARD_LOAD,
+    &SHARD_SKEW,
+    &SHARD_SKEW_FLOOR,
 ];
 
 macro_rules! metrics {
@@ -447,4 +482,10 @@ metrics! {
         "From the death or the pause of a client that holds a lock until another client sees a grant of it, by what happened to the holder.";
     HEALING = "healing", "first grant after the last fault", Nanoseconds, Lower:
         "From the end of the last fault until the next grant, where a client waited then.";
+    SHARD_LOAD = "shard_load", "requests to a service", PerSecond, Neither:
+        "Requests for the locks of one service, each counted once however often it is tried, a second from the end of the warm-up on; where the locks are shared out over several services.";
+    SHARD_SKEW = "shard_skew", "busiest service over the mean", Ratio, Lower:
+        "The most requests that one of the services has, over the mean of all of them.";
+    SHARD_SKEW_FLOOR = "shard_skew_floor", "least skew that the locks allow", Ratio, Neither:
+        "What no placement of whole locks can beat: the requests for the lock that is wanted most over the mean of the services, or 1 where that is more.";
 }

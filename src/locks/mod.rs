@@ -36,6 +36,7 @@ pub mod resource;
 pub mod section;
 mod set_nx_del;
 mod setnx_expire;
+mod shards;
 pub mod testbed;
 #[cfg(test)]
 mod tests;
@@ -56,6 +57,7 @@ use crate::record::Record;
 
 use polling::Polling;
 pub use resource::Fencing;
+pub use shards::{ShardConfig, Shards};
 pub use testbed::{LocksConfig, Played};
 
 /// Every lock of this crate.
@@ -327,7 +329,7 @@ pub struct Entry {
     /// The servers that a choice has; `None` where its parameters are wrong.
     pub servers: fn(&Choice) -> Option<Servers>,
     /// Plays a choice, which was checked, and gives all that happened.
-    pub play: fn(&Choice, &LocksConfig, &Surroundings, Seed) -> Played,
+    pub play: fn(&Choice, &LocksConfig, &Shards, &Surroundings, Seed) -> Played,
     /// The JSON Schema of its parameters.
     pub params_schema: fn() -> Json,
 }
@@ -346,11 +348,11 @@ impl Entry {
                 let params = choice.params::<P::Params>(&mut Problems::default())?;
                 Some(P::servers(&params))
             },
-            play: |choice, config, around, seed| {
+            play: |choice, config, shards, around, seed| {
                 let params = choice
                     .params::<P::Params>(&mut Problems::default())
                     .expect("the choice was checked when it was read");
-                testbed::play::<P>(&params, config, around, seed)
+                testbed::play::<P>(&params, config, shards, around, seed)
             },
             params_schema: P::Params::schema,
         }
@@ -358,15 +360,30 @@ impl Entry {
 }
 
 impl Entry {
-    /// Plays `choice`, which was checked, under `seed`, and says what came of it.
+    /// Plays `choice`, which was checked, under `seed`, and says what came of it. `shards` are as
+    /// many as `config` has.
     pub fn simulate(
         &self,
         choice: &Choice,
         config: &LocksConfig,
+        shards: &Shards,
         around: &Surroundings,
         seed: Seed,
     ) -> Record {
-        measure::record(choice, config, around, seed, &(self.play)(choice, config, around, seed))
+        let played = (self.play)(choice, config, shards, around, seed);
+        measure::record(choice, config, around, seed, &played)
+    }
+}
+
+impl Request {
+    /// The lock that it is about.
+    pub const fn lock(&self) -> LockId {
+        match self {
+            Self::Acquire { lock, .. }
+            | Self::Check(lock)
+            | Self::Release(lock)
+            | Self::Validate { lock, .. } => *lock,
+        }
     }
 }
 
@@ -407,18 +424,25 @@ impl Servers {
 }
 
 /// Plays `choice`, which was checked, under `seed`.
-pub fn play(choice: &Choice, config: &LocksConfig, around: &Surroundings, seed: Seed) -> Played {
-    (entry_of(choice).play)(choice, config, around, seed)
+pub fn play(
+    choice: &Choice,
+    config: &LocksConfig,
+    shards: &Shards,
+    around: &Surroundings,
+    seed: Seed,
+) -> Played {
+    (entry_of(choice).play)(choice, config, shards, around, seed)
 }
 
 /// Plays `choice`, which was checked, under `seed`, and says what came of it.
 pub fn simulate(
     choice: &Choice,
     config: &LocksConfig,
+    shards: &Shards,
     around: &Surroundings,
     seed: Seed,
 ) -> Record {
-    entry_of(choice).simulate(choice, config, around, seed)
+    entry_of(choice).simulate(choice, config, shards, around, seed)
 }
 
 fn entry_of(choice: &Choice) -> &'static Entry {

@@ -6,6 +6,7 @@ use crate::model::node::{Context, Input, Node, Output, Stable, Wire};
 
 use super::resource::{self, Cells, Effect, Resource, ResourceRole};
 use super::section::{Progress, Section, SectionTimer, Worker, WorkerRole};
+use super::shards::Clients;
 use super::{Fact, Indication, LockId, LockProtocol, Order};
 
 /// A node of a locking cluster.
@@ -80,7 +81,7 @@ impl<M: Wire> Wire for Parcel<M> {
 /// What a node reminds itself of.
 pub(super) enum Alarm<P: LockProtocol> {
     Server(<P::Server as Node>::Timer),
-    Client(<P::Client as Node>::Timer),
+    Client(<Clients<P> as Node>::Timer),
     Section(SectionTimer),
 }
 
@@ -120,8 +121,8 @@ impl<S: Stable> Stable for Disk<S> {
 }
 
 impl<P: LockProtocol> Party<P> {
-    /// What a lock client puts out, as its process does. Indications are for the process.
-    pub(super) fn of_client(output: Output<P::Client>) -> Output<Self> {
+    /// What the lock clients put out, as their process does. Indications are for the process.
+    pub(super) fn of_client(output: Output<Clients<P>>) -> Output<Self> {
         match output {
             Output::Indicate(indication) => Output::Indicate(Told::Client(indication)),
             Output::Send { to, message } => Output::Send { to, message: Parcel::Lock(message) },
@@ -229,8 +230,8 @@ fn for_server<P: LockProtocol>(input: Input<Party<P>>) -> Option<Input<P::Server
     })
 }
 
-/// What of a node's input concerns the lock client in it.
-fn for_client<P: LockProtocol>(input: Input<Party<P>>) -> Option<Input<P::Client>> {
+/// What of a node's input concerns the lock clients in it.
+fn for_client<P: LockProtocol>(input: Input<Party<P>>) -> Option<Input<Clients<P>>> {
     Some(match input {
         Input::Start => Input::Start,
         Input::Message { from, via, message: Parcel::Lock(message) } => {

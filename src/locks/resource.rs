@@ -12,6 +12,7 @@ use crate::model::node::{Context, Input, Node, NodeId, Output, Stable, SyncId, W
 
 use super::party::{Parcel, Party, Told, Write};
 use super::section::SectionId;
+use super::shards::{Clients, ClientsRole};
 use super::{Indication, LockId, LockProtocol, Request, Token};
 
 config! {
@@ -157,14 +158,14 @@ impl Stable for Cells {
 pub(super) struct ResourceRole<P: LockProtocol> {
     pub(super) fencing: Fencing,
     /// Whom it asks about tokens.
-    pub(super) validator: Option<<P::Client as Node>::Role>,
+    pub(super) validator: Option<ClientsRole<P>>,
 }
 
 /// The resource.
 pub(super) struct Resource<P: LockProtocol> {
     fencing: Fencing,
     cells: BTreeMap<LockId, Cell>,
-    validator: Option<P::Client>,
+    validator: Option<Clients<P>>,
     /// What waits for the lock service's word, the first of which it was asked for.
     undecided: VecDeque<(NodeId, Operation)>,
     /// What is told when the disk has it.
@@ -185,7 +186,7 @@ impl<P: LockProtocol> Resource<P> {
         Self {
             fencing: role.fencing.clone(),
             cells,
-            validator: role.validator.as_ref().map(|role| P::Client::boot(role, &())),
+            validator: role.validator.as_ref().map(|role| Clients::boot(role, &())),
             undecided: VecDeque::new(),
             unsynced: VecDeque::new(),
             told: Vec::new(),
@@ -214,7 +215,7 @@ impl<P: LockProtocol> Resource<P> {
     }
 
     /// Something happens to the part that asks the lock service.
-    pub(super) fn validate(&mut self, input: Input<P::Client>, ctx: &mut Ctx<'_, P>) {
+    pub(super) fn validate(&mut self, input: Input<Clients<P>>, ctx: &mut Ctx<'_, P>) {
         let Some(validator) = &mut self.validator else { return };
         let told = &mut self.told;
         ctx.with_part(validator, input, |output| match output {
@@ -308,7 +309,7 @@ mod tests {
     use super::super::ensemble;
     use super::super::etcd::{Etcd, Params};
     use super::super::party::Role;
-    use super::super::{LockProtocol, Terms};
+    use super::super::{LockProtocol, Shards, Terms};
     use super::*;
     use crate::config::{Config, Problems, Value, ValueKind};
     use crate::model::node::{Bench, Connection};
@@ -334,7 +335,11 @@ mod tests {
             let params = Params::read(&nothing, &mut problems).expect("all have defaults");
             let terms = Terms { servers: vec![SERVER], index: 3, is_counted: true };
             let asks = fencing == Fencing::CheckWithService;
-            let validator = asks.then(|| Etcd::client(&params, &terms));
+            let validator = asks.then(|| ClientsRole {
+                clients: vec![Etcd::client(&params, &terms)],
+                servers: vec![SERVER],
+                shards: Shards::default(),
+            });
             let role = Role::Resource(ResourceRole { fencing, validator });
             Self { resource: Party::boot(&role, &Disk::default()), bench: Bench::new(NodeId(9)) }
         }

@@ -10,6 +10,7 @@ use crate::model::node::{Context, Input, Node, NodeId, Output};
 
 use super::party::{Alarm, Parcel, Party, Told};
 use super::resource::{Access, Fenced, Message, Operation};
+use super::shards::{Clients, ClientsRole};
 use super::{Indication, LockId, LockProtocol, Release, Request, Token};
 
 /// The points that every process comes to, in this order. A lock client adds its own.
@@ -78,13 +79,13 @@ pub(super) enum SectionTimer {
 
 /// The settings of a process.
 pub(super) struct WorkerRole<P: LockProtocol> {
-    pub(super) client: <P::Client as Node>::Role,
+    pub(super) clients: ClientsRole<P>,
     pub(super) resource: NodeId,
 }
 
 /// A process that goes through critical sections.
 pub(super) struct Worker<P: LockProtocol> {
-    client: P::Client,
+    clients: Clients<P>,
     resource: NodeId,
     running: Option<Running>,
     /// Tells a timer of this section and step from a stale one.
@@ -129,7 +130,7 @@ type Ctx<'a, P> = Context<'a, Party<P>>;
 impl<P: LockProtocol> Worker<P> {
     pub(super) fn boot(role: &WorkerRole<P>) -> Self {
         Self {
-            client: P::Client::boot(&role.client, &()),
+            clients: Clients::boot(&role.clients, &()),
             resource: role.resource,
             running: None,
             step: 0,
@@ -159,9 +160,9 @@ impl<P: LockProtocol> Worker<P> {
     }
 
     /// Lets something happen to the lock client, and hears what it says to that.
-    pub(super) fn tell(&mut self, input: Input<P::Client>, ctx: &mut Ctx<'_, P>) {
+    pub(super) fn tell(&mut self, input: Input<Clients<P>>, ctx: &mut Ctx<'_, P>) {
         let told = &mut self.told;
-        ctx.with_part(&mut self.client, input, |output| {
+        ctx.with_part(&mut self.clients, input, |output| {
             if let Output::Indicate(indication) = &output {
                 told.push(indication.clone());
             }

@@ -21,7 +21,8 @@ use super::load::Load;
 use super::party::Role;
 use super::resource::{Fencing, ResourceRole};
 use super::section::WorkerRole;
-use super::{CATALOGUE, Entry, LockProtocol, Servers, Terms, Tokens};
+use super::shards::ClientsRole;
+use super::{CATALOGUE, Entry, LockProtocol, Servers, ShardConfig, Shards, Terms, Tokens};
 
 config! {
     /// Lock clients at work on a resource.
@@ -34,6 +35,8 @@ config! {
         pub clients: u32 = 8 => 1..=10_000,
         /// How many locks there are, each with a counter of its own at the resource.
         pub locks: u32 = 1 => 1..=1_000_000,
+        /// How the locks are shared out over several services; left out, one has them all.
+        pub shards: Option<ShardConfig> = None,
         /// How often each lock is wanted.
         pub popularity: Popularity = Popularity::Uniform,
         /// How many locks a section takes.
@@ -150,8 +153,10 @@ pub struct Estimate {
 pub struct Played {
     /// Who was in it.
     pub directory: Directory,
-    /// The servers.
+    /// The servers of a service.
     pub servers: Servers,
+    /// Which service has which lock.
+    pub shards: Shards,
     /// All that happened.
     pub history: History,
     /// How the run ended.
@@ -169,7 +174,12 @@ impl LocksConfig {
             let entry = choice.find("lock", CATALOGUE, &mut Problems::default())?;
             Some((entry.servers)(choice)?.count())
         });
-        directory(self, counts.max().unwrap_or(1))
+        directory(self, counts.max().unwrap_or(1) * self.shard_count())
+    }
+
+    /// How many services there are.
+    pub fn shard_count(&self) -> u32 {
+        self.shards.as_ref().map_or(1, |shards| shards.count)
     }
 
     /// When a run ends.
@@ -258,12 +268,14 @@ pub fn estimate(choice: &Choice, config: &LocksConfig) -> Estimate {
 pub(super) fn play<P: LockProtocol>(
     params: &P::Params,
     config: &LocksConfig,
+    shards: &Shards,
     around: &Surroundings,
     seed: Seed,
 ) -> Played {
+    assert_eq!(shards.count(), config.shard_count(), "the table is for other services");
     let servers = P::servers(params);
-    let directory = directory(config, servers.count());
-    let (roles, stations) = cast::<P>(params, config, &directory);
+    let directory = directory(config, servers.count() * shards.count());
+    let (roles, stations) = cast::<P>(params, config, shards, &directory);
     let faults = fault_plan(config, around, &directory, seed);
     let cluster = Cluster::new(
         ClusterSetup {
@@ -281,6 +293,7 @@ pub(super) fn play<P: LockProtocol>(
     let end: ClusterEnd<Load<'_>> = cluster.run(Limits { horizon, ..Limits::default() });
     Played {
         servers,
+        shards: shards.clone(),
         history: end.workload.recorder.finish(end.run.now.max(horizon)),
         run: end.run,
         faults: end.faults,
@@ -293,34 +306,41 @@ pub(super) fn play<P: LockProtocol>(
 fn cast<P: LockProtocol>(
     params: &P::Params,
     config: &LocksConfig,
+    shards: &Shards,
     directory: &Directory,
 ) -> (Vec<Role<P>>, Vec<Option<StationConfig>>) {
     let clients = directory.group("client");
     let servers = directory.group("server");
     let resource = directory.group("resource")[0];
-    let terms = |index: usize| Terms {
+    let services: Vec<&[NodeId]> =
+        servers.chunks(servers.len() / shards.count() as usize).collect();
+    let is_counted = config.fencing != Fencing::None;
+    let terms = |service: &[NodeId], index| Terms { servers: service.to_vec(), index, is_counted };
+    let clients_of = |index: usize| ClientsRole {
+        clients: services
+            .iter()
+            .map(|service| P::client(params, &terms(service, index as u32)))
+            .collect(),
         servers: servers.clone(),
-        index: index as u32,
-        is_counted: config.fencing != Fencing::None,
+        shards: shards.clone(),
     };
-    let place = |nodes: &[NodeId], id: NodeId| nodes.iter().position(|&node| node == id);
     let mut roles = Vec::new();
     let mut stations = Vec::new();
-    for id in directory.ids() {
-        if let Some(index) = place(&clients, id) {
-            let client = P::client(params, &terms(index));
-            roles.push(Role::Client(WorkerRole { client, resource }));
-            stations.push(None);
-        } else if let Some(index) = place(&servers, id) {
-            roles.push(Role::Server(P::server(params, &terms(index))));
+    for (index, _) in clients.iter().enumerate() {
+        roles.push(Role::Client(WorkerRole { clients: clients_of(index), resource }));
+        stations.push(None);
+    }
+    for service in &services {
+        for index in 0..service.len() as u32 {
+            roles.push(Role::Server(P::server(params, &terms(service, index))));
             stations.push(station(&config.server));
-        } else {
-            let asks = config.fencing == Fencing::CheckWithService;
-            let validator = asks.then(|| P::client(params, &terms(clients.len())));
-            roles.push(Role::Resource(ResourceRole { fencing: config.fencing.clone(), validator }));
-            stations.push(station(&config.resource));
         }
     }
+    let asks = config.fencing == Fencing::CheckWithService;
+    let validator = asks.then(|| clients_of(clients.len()));
+    roles.push(Role::Resource(ResourceRole { fencing: config.fencing.clone(), validator }));
+    stations.push(station(&config.resource));
+    assert_eq!(roles.len(), directory.len(), "clients come first, then servers, then the resource");
     (roles, stations)
 }
 

@@ -3,7 +3,7 @@
 use super::judge::Verdicts;
 use super::judge::liveness::Cause;
 use super::matrix::{Base, Cell, FAULTS, Mode, VARIANTS, cells, read};
-use super::{CATALOGUE, Played, play, simulate};
+use super::{CATALOGUE, Fact, LockId, Played, Shards, play, simulate};
 use crate::kernel::rng::Seed;
 use crate::kernel::time::SimDuration;
 use crate::record::Record;
@@ -12,15 +12,15 @@ use crate::record::Record;
 fn run(text: &str, seed: u64) -> (Played, Verdicts) {
     let text = format!("[network]\ndelay = \"1ms\"\n[experiment.locks]\n{text}");
     let (config, around) = read(&text, None).unwrap_or_else(|problems| panic!("{problems:?}"));
-    let played = play(&config.variants[0], &config, &around, Seed(seed));
-    let verdicts = Verdicts::of(&played.history, played.servers, &played.directory);
+    let played = play(&config.variants[0], &config, &Shards::default(), &around, Seed(seed));
+    let verdicts = Verdicts::of(&played);
     (played, verdicts)
 }
 
 fn record(text: &str, seed: u64) -> Record {
     let text = format!("[network]\ndelay = \"1ms\"\n[experiment.locks]\n{text}");
     let (config, around) = read(&text, None).unwrap_or_else(|problems| panic!("{problems:?}"));
-    simulate(&config.variants[0], &config, &around, Seed(seed))
+    simulate(&config.variants[0], &config, &Shards::default(), &around, Seed(seed))
 }
 
 fn value(record: &Record, metric: &str) -> f64 {
@@ -156,6 +156,69 @@ fn without_faults_every_lock_admits_one_at_a_time_and_starves_nobody() {
             assert!(clients.into_iter().all(served), "{name} {seed}: a client starves");
         }
     }
+}
+
+/// As [`run`], with the locks shared out over services.
+fn run_shared(shards: &Shards, text: &str, seed: u64) -> (Played, Verdicts) {
+    let text = format!(
+        "[network]\ndelay = \"1ms\"\n[experiment.locks]\n\
+         shards = {{ count = {}, ring = \"any\" }}\n{text}",
+        shards.count()
+    );
+    let (config, around) = read(&text, None).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let played = play(&config.variants[0], &config, shards, &around, Seed(seed));
+    let verdicts = Verdicts::of(&played);
+    (played, verdicts)
+}
+
+#[test]
+fn every_lock_can_be_shared_out_over_services() {
+    let shards = Shards::new(3, vec![2, 0, 1, 0, 2]);
+    for entry in CATALOGUE {
+        let text = format!(
+            "variants = [\"{}\"]\nclients = 5\nlocks = 5\nlocks_per_section = 2\n\
+             horizon = \"20s\"\nwork = \"5ms\"\nthink = {{ exponential = {{ mean = \"20ms\" }} }}",
+            entry.about.name
+        );
+        let (played, verdicts) = run_shared(&shards, &text, 1);
+        let name = entry.about.name;
+        assert_eq!(
+            verdicts.service.violations,
+            0,
+            "{name}: {:?}",
+            verdicts.service.findings.first()
+        );
+        assert_eq!(verdicts.operational.pairs, 0, "{name}: {:?}", verdicts.operational);
+        assert_eq!(verdicts.fencing.double_grants + verdicts.fencing.regressions, 0, "{name}");
+        assert!(verdicts.effect.is_good() && verdicts.is_linearizable, "{name}");
+        let each = played.directory.group("server").len() / 3;
+        for (_, server, fact) in &played.history.facts {
+            let (Fact::Held { lock, .. } | Fact::Freed { lock, .. }) = fact;
+            let service = (server.index() - 5) / each;
+            assert_eq!(service, shards.of(*lock) as usize, "{name}: a lock where it is not");
+        }
+        let served = |lock| played.history.grants.iter().any(|grant| grant.lock == lock);
+        assert!((0..5).all(|lock| served(LockId(lock))), "{name}: a lock that nobody got");
+    }
+}
+
+#[test]
+fn with_its_service_stand_still_its_locks_and_no_others() {
+    let shards = Shards::new(2, vec![0, 1, 0, 1]);
+    let text = "variants = [\"token\"]\nclients = 40\nlocks = 4\nhorizon = \"20s\"
+[[fault]]\nat = \"1s\"\ncrash_process = { target = \"server-2\" }";
+    let (played, verdicts) = run_shared(&shards, text, 1);
+    let last = |lock| {
+        let grants = played.history.grants.iter().filter(|grant| grant.lock == LockId(lock));
+        grants.map(|grant| grant.granted.as_secs_f64()).fold(0.0, f64::max)
+    };
+    assert!(last(1) <= 1.0 && last(3) <= 1.0, "{} {}", last(1), last(3));
+    let stalls: Vec<_> = verdicts.liveness.stalls.iter().map(|stall| stall.cause).collect();
+    assert!(stalls.contains(&Cause::NoQuorum), "{stalls:?}");
+    // Clients that wait for those no longer come for these: some may be all that are left.
+    assert!(1.0 < last(0).max(last(2)), "{} {}", last(0), last(2));
+    let of_up = verdicts.liveness.stalls.iter().filter(|stall| shards.of(stall.lock) == 0);
+    assert!(of_up.clone().all(|stall| stall.cause != Cause::NoQuorum), "{stalls:?}");
 }
 
 #[test]

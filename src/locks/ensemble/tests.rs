@@ -4,7 +4,7 @@ use crate::kernel::rng::Seed;
 use crate::kernel::time::SimDuration;
 use crate::locks::judge::Verdicts;
 use crate::locks::matrix::{Base, VARIANTS, read};
-use crate::locks::{Played, play};
+use crate::locks::{Played, Shards, play};
 
 /// The services in the parameters of the matrix: a time to live, or a lease, of a second.
 const SERVICES: [&str; 6] = ["V7u", "V7", "V8x", "V8", "V9", "V10"];
@@ -18,8 +18,8 @@ fn run(choice: &str, text: &str, seed: u64) -> (Played, Verdicts) {
     let text =
         format!("[network]\ndelay = \"1ms\"\n[experiment.locks]\nvariants = [{choice}]\n{text}");
     let (config, around) = read(&text, None).unwrap_or_else(|problems| panic!("{problems:?}"));
-    let played = play(&config.variants[0], &config, &around, Seed(seed));
-    let verdicts = Verdicts::of(&played.history, played.servers, &played.directory);
+    let played = play(&config.variants[0], &config, &Shards::default(), &around, Seed(seed));
+    let verdicts = Verdicts::of(&played);
     (played, verdicts)
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::kernel::time::SimTime;
 use crate::locks::resource::Effect;
-use crate::locks::{Authority, Fact, LockId, Token};
+use crate::locks::{Authority, Fact, LockId, Shards, Token};
 use crate::model::directory::Directory;
 use crate::model::node::NodeId;
 
@@ -30,6 +30,7 @@ pub struct Verdict {
 pub fn judge(
     facts: &[(SimTime, NodeId, Fact)],
     effects: &[(SimTime, Effect)],
+    shards: &Shards,
     names: &Directory,
 ) -> Verdict {
     let mut verdict = Verdict::default();
@@ -37,12 +38,12 @@ pub fn judge(
     let mut last = BTreeMap::<LockId, (Token, NodeId)>::new();
     let mut newest = BTreeMap::<LockId, (Token, NodeId)>::new();
     let mut granted = BTreeSet::<(LockId, Token)>::new();
-    let mut places = BTreeSet::<u64>::new();
+    let mut places = BTreeSet::<(u32, u64)>::new();
     for (at, _, fact) in facts {
         let Fact::Held { lock, by, token: Some(token), on, .. } = fact else { continue };
         // What one replica has reported is no news from the next.
         if let Authority::Log(place) = on
-            && !places.insert(*place)
+            && !places.insert((shards.of(*lock), *place))
         {
             continue;
         }
@@ -97,7 +98,7 @@ mod tests {
     }
 
     fn of_facts(facts: &[(SimTime, NodeId, Fact)]) -> (u64, u64) {
-        let verdict = judge(facts, &[], &names());
+        let verdict = judge(facts, &[], &Shards::default(), &names());
         (verdict.double_grants, verdict.regressions)
     }
 
@@ -114,7 +115,7 @@ mod tests {
         assert_eq!(of_facts(&facts), (1, 0));
         let facts = [held(1, A, 7, books), held(2, B, 1, books)];
         assert_eq!(of_facts(&facts), (0, 1));
-        let text = &judge(&facts, &[], &names()).findings[0].text;
+        let text = &judge(&facts, &[], &Shards::default(), &names()).findings[0].text;
         assert_eq!(
             text,
             "at 2 ms client-2 was granted lock 1 with token 1, after client-1 with token 7"
@@ -142,20 +143,22 @@ mod tests {
     #[test]
     fn each_lock_has_tokens_of_its_own() {
         let books = Authority::Books;
-        let mut facts = [held(1, A, 7, books), held(2, B, 1, books)];
-        if let Fact::Held { lock, .. } = &mut facts[1].2 {
-            *lock = LockId(1);
+        for token in [1, 7] {
+            let mut facts = [held(1, A, 7, books), held(2, B, token, books)];
+            if let Fact::Held { lock, .. } = &mut facts[1].2 {
+                *lock = LockId(1);
+            }
+            assert_eq!(of_facts(&facts), (0, 0));
         }
-        assert_eq!(of_facts(&facts), (0, 0));
         let mut effects = [effect(1, A, 7, Write, 1), effect(2, B, 1, Write, 1)];
         effects[1].1.lock = LockId(1);
-        assert_eq!(judge(&[], &effects, &names()).out_of_order, 0);
+        assert_eq!(judge(&[], &effects, &Shards::default(), &names()).out_of_order, 0);
     }
 
     #[test]
     fn every_operation_older_than_the_newest_is_out_of_order() {
         let effects = [3, 1, 2, 3].map(|token| effect(token, A, token, Write, 1));
-        assert_eq!(judge(&[], &effects, &names()).out_of_order, 2);
+        assert_eq!(judge(&[], &effects, &Shards::default(), &names()).out_of_order, 2);
     }
 
     #[test]
@@ -175,7 +178,7 @@ mod tests {
         let mut effects =
             [effect(1, B, 2, Read, 0), effect(2, A, 1, Write, 1), effect(3, A, 1, Write, 1)];
         effects[2].1.is_accepted = false;
-        let verdict = judge(&[], &effects, &names());
+        let verdict = judge(&[], &effects, &Shards::default(), &names());
         assert_eq!((verdict.refused, verdict.out_of_order), (1, 1));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::kernel::time::{SimDuration, SimTime};
 use crate::locks::history::{GrantEnd, History, Wait, WaitEnd};
-use crate::locks::{Authority, Fact, LockId, Servers};
+use crate::locks::{Authority, Fact, LockId, Servers, Shards};
 use crate::model::cluster::Change;
 use crate::model::directory::Directory;
 use crate::model::node::NodeId;
@@ -76,8 +76,8 @@ impl Cause {
 }
 
 /// Judges who waits at the end of the run, and how often waits were overtaken.
-pub fn judge(history: &History, servers: Servers, names: &Directory) -> Verdict {
-    let state = State::at_end(history);
+pub fn judge(history: &History, servers: Servers, shards: &Shards, names: &Directory) -> Verdict {
+    let state = State::at_end(history, shards);
     let open: Vec<Wait> = history
         .waits
         .iter()
@@ -92,11 +92,13 @@ pub fn judge(history: &History, servers: Servers, names: &Directory) -> Verdict 
     for wait in &open {
         first_wait.entry(wait.lock).or_insert(wait.requested);
     }
-    let up = names.group("server").into_iter().filter(|server| !state.is_down(*server)).count();
+    let all = names.group("server");
     let mut findings = Findings::default();
     let mut stalls = Vec::new();
     for (&lock, &waiting_since) in &first_wait {
         let since = waiting_since.max(last_grant.get(&lock).copied().unwrap_or_default());
+        let of_lock = shards.servers_of(lock, servers, &all);
+        let up = of_lock.iter().filter(|server| !state.is_down(**server)).count();
         let cause = if (up as u32) < servers.needed() {
             Cause::NoQuorum
         } else {
@@ -128,7 +130,7 @@ struct State {
 }
 
 impl State {
-    fn at_end(history: &History) -> Self {
+    fn at_end(history: &History, shards: &Shards) -> Self {
         let mut down = BTreeSet::new();
         for (_, node, change) in &history.changes {
             match change {
@@ -142,12 +144,12 @@ impl State {
             }
         }
         let mut holders = BTreeMap::new();
-        let mut places = BTreeSet::<u64>::new();
+        let mut places = BTreeSet::<(u32, u64)>::new();
         for (_, _, fact) in &history.facts {
             // What one replica has told is no news from the next.
-            let (Fact::Held { on, .. } | Fact::Freed { on, .. }) = fact;
+            let (Fact::Held { lock, on, .. } | Fact::Freed { lock, on, .. }) = fact;
             if let Authority::Log(place) = on
-                && !places.insert(*place)
+                && !places.insert((shards.of(*lock), *place))
             {
                 continue;
             }
@@ -259,7 +261,7 @@ mod tests {
     }
 
     fn cause(history: &History) -> Cause {
-        let verdict = judge(history, Servers::One, &names());
+        let verdict = judge(history, Servers::One, &Shards::default(), &names());
         assert_eq!(verdict.open.len(), history.waits.len());
         verdict.stalls[0].cause
     }
@@ -301,11 +303,13 @@ mod tests {
     fn a_stall_lasts_from_the_first_wait_or_the_last_grant_to_the_end() {
         let mut history = history();
         history.waits.push(wait(C, LOCK, 7));
-        let stall = |history: &History| judge(history, Servers::One, &names()).stalls[0];
+        let stall = |history: &History| {
+            judge(history, Servers::One, &Shards::default(), &names()).stalls[0]
+        };
         assert_eq!(stall(&history).since, ms(5));
         history.grants.extend([grant(A, 10, 12), grant(A, 20, 22)]);
         assert_eq!(stall(&history).since, ms(20));
-        let verdict = judge(&history, Servers::One, &names());
+        let verdict = judge(&history, Servers::One, &Shards::default(), &names());
         let stalled_for = |least| verdict.stalled_for(SimDuration::from_ms(least), history.end);
         assert_eq!((stalled_for(29_980), stalled_for(29_981)), (1, 0));
     }
@@ -316,7 +320,7 @@ mod tests {
             |client| [(ms(9), client, Change::ProcessDown), (ms(10), client, Change::Up)];
         let mut waits = history();
         waits.changes.extend(came_back(B));
-        assert_eq!(judge(&waits, Servers::One, &names()).open.len(), 1);
+        assert_eq!(judge(&waits, Servers::One, &Shards::default(), &names()).open.len(), 1);
 
         let died = |grant: Grant| Grant { ended: Some(GrantEnd::Died), ..grant };
         let mut holder = history();
@@ -340,7 +344,7 @@ mod tests {
         // Nor is it in a deadlock by what it does not know that it holds.
         history.facts.push(held(other, B, true));
         history.waits.push(wait(A, other, 6));
-        let verdict = judge(&history, Servers::One, &names());
+        let verdict = judge(&history, Servers::One, &Shards::default(), &names());
         assert_eq!(verdict.stalls[0].cause, Cause::OrphanRenewal(A));
     }
 
@@ -368,7 +372,7 @@ mod tests {
         history.grants.push(open(grant(A, 2, 0)));
         history.grants.push(open(Grant { lock: other, ..grant(B, 3, 0) }));
         assert_eq!(cause(&history), Cause::Deadlock(A));
-        let verdict = judge(&history, Servers::One, &names());
+        let verdict = judge(&history, Servers::One, &Shards::default(), &names());
         assert_eq!(
             verdict.findings[0].text,
             "since 5 ms nobody was granted lock 1: client-1 holds it and waits for another: a \
@@ -380,7 +384,7 @@ mod tests {
     fn a_client_that_is_down_waits_for_nothing() {
         let mut history = history();
         history.changes.push((ms(7), B, Change::ProcessDown));
-        assert_eq!(judge(&history, Servers::One, &names()), Verdict::default());
+        assert_eq!(judge(&history, Servers::One, &Shards::default(), &names()), Verdict::default());
     }
 
     #[test]
@@ -389,11 +393,11 @@ mod tests {
         let mut history = history();
         history.grants =
             vec![asked(1, grant(A, 6, 8)), asked(9, grant(A, 10, 12)), asked(11, grant(C, 13, 14))];
-        assert_eq!(judge(&history, Servers::One, &names()).bypass_max, 2);
+        assert_eq!(judge(&history, Servers::One, &Shards::default(), &names()).bypass_max, 2);
         // Not by one that was asked for at the same time, or came when it was over.
         history.grants.push(asked(5, grant(A, 15, 16)));
         history.grants.push(asked(30, grant(C, 41, 42)));
         history.waits[0].ended = Some((ms(40), WaitEnd::GaveUp));
-        assert_eq!(judge(&history, Servers::One, &names()).bypass_max, 2);
+        assert_eq!(judge(&history, Servers::One, &Shards::default(), &names()).bypass_max, 2);
     }
 }

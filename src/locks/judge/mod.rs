@@ -16,10 +16,8 @@ pub mod service;
 use std::fmt;
 
 use crate::kernel::time::SimTime;
-use crate::model::directory::Directory;
 
-use super::Servers;
-use super::history::History;
+use super::Played;
 
 /// Something that went wrong, in words.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -51,16 +49,18 @@ pub struct Verdicts {
 }
 
 impl Verdicts {
-    /// Judges `history`.
-    pub fn of(history: &History, servers: Servers, names: &Directory) -> Self {
+    /// Judges what was played.
+    pub fn of(played: &Played) -> Self {
+        let Played { history, servers, shards, directory: names, .. } = played;
+        let servers = *servers;
         Self {
-            service: service::judge(&history.facts, &history.changes, servers, names),
+            service: service::judge(&history.facts, &history.changes, servers, shards, names),
             operational: belief::judge(&history.grants, belief::Reading::Operational, names),
             by_deadline: belief::judge(&history.grants, belief::Reading::Deadline, names),
             effect: effect::judge(&history.effects, names),
-            fencing: fencing::judge(&history.facts, &history.effects, names),
+            fencing: fencing::judge(&history.facts, &history.effects, shards, names),
             is_linearizable: linear::of_grants(&history.grants),
-            liveness: liveness::judge(history, servers, names),
+            liveness: liveness::judge(history, servers, shards, names),
         }
     }
 
@@ -120,6 +120,7 @@ pub(in crate::locks) mod by_hand {
     use crate::locks::resource::{Access, Effect};
     use crate::locks::section::SectionId;
     use crate::locks::{LockId, Token};
+    use crate::model::directory::Directory;
     use crate::model::node::NodeId;
 
     pub(in crate::locks) const A: NodeId = NodeId(0);

@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use crate::kernel::time::SimTime;
-use crate::locks::{Authority, Fact, Freed, LockId, Servers};
+use crate::locks::{Authority, Fact, Freed, LockId, Servers, Shards};
 use crate::model::cluster::Change;
 use crate::model::directory::Directory;
 use crate::model::node::NodeId;
@@ -35,9 +35,10 @@ pub fn judge(
     facts: &[(SimTime, NodeId, Fact)],
     changes: &[(SimTime, NodeId, Change)],
     servers: Servers,
+    shards: &Shards,
     names: &Directory,
 ) -> Verdict {
-    let mut judge = Judge::new(servers, names);
+    let mut judge = Judge::new(servers, shards, names);
     let mut changes = changes.iter().peekable();
     for (at, server, fact) in facts {
         while let Some((_, node, change)) = changes.next_if(|(when, ..)| when <= at) {
@@ -52,22 +53,24 @@ pub fn judge(
 
 struct Judge<'a> {
     servers: Servers,
+    shards: &'a Shards,
     names: &'a Directory,
     /// Whom each server has on its books for each lock.
     books: BTreeMap<(NodeId, LockId), NodeId>,
     /// Grants that a majority made, and until when they last.
     grants: BTreeMap<LockId, Vec<(NodeId, SimTime)>>,
-    /// What stands at each place of the log, and whose each lock is by it.
-    log: BTreeMap<u64, Fact>,
+    /// What stands at each place of the log of each service, and whose each lock is by it.
+    log: BTreeMap<(u32, u64), Fact>,
     owners: BTreeMap<LockId, NodeId>,
     verdict: Verdict,
     findings: Findings,
 }
 
 impl<'a> Judge<'a> {
-    fn new(servers: Servers, names: &'a Directory) -> Self {
+    fn new(servers: Servers, shards: &'a Shards, names: &'a Directory) -> Self {
         Self {
             servers,
+            shards,
             names,
             books: BTreeMap::new(),
             grants: BTreeMap::new(),
@@ -80,9 +83,10 @@ impl<'a> Judge<'a> {
 
     fn note(&mut self, at: SimTime, server: NodeId, fact: &Fact) {
         match fact {
-            Fact::Held { on: Authority::Log(place), .. }
-            | Fact::Freed { on: Authority::Log(place), .. } => {
-                if self.is_news(at, server, *place, fact) {
+            Fact::Held { lock, on: Authority::Log(place), .. }
+            | Fact::Freed { lock, on: Authority::Log(place), .. } => {
+                let place = (self.shards.of(*lock), *place);
+                if self.is_news(at, server, place, fact) {
                     self.note_in_log(at, fact);
                 }
             }
@@ -106,7 +110,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Whether no replica has told of this place of the log before. They must agree.
-    fn is_news(&mut self, at: SimTime, server: NodeId, place: u64, fact: &Fact) -> bool {
+    fn is_news(&mut self, at: SimTime, server: NodeId, place: (u32, u64), fact: &Fact) -> bool {
         let Some(known) = self.log.get(&place) else {
             self.log.insert(place, fact.clone());
             return true;
@@ -215,7 +219,7 @@ mod tests {
     }
 
     fn counts(facts: &[(SimTime, NodeId, Fact)], servers: Servers) -> (u64, u64) {
-        let verdict = judge(facts, &[], servers, &names());
+        let verdict = judge(facts, &[], servers, &Shards::default(), &names());
         (verdict.violations, verdict.foreign_releases)
     }
 
@@ -229,7 +233,7 @@ mod tests {
             freed(7, 0, B, Freed::Released(A)),
         ];
         assert_eq!(counts(&facts, Servers::One), (0, 1));
-        let text = &judge(&facts, &[], Servers::One, &names()).findings[0].text;
+        let text = &judge(&facts, &[], Servers::One, &Shards::default(), &names()).findings[0].text;
         assert_eq!(text, "at 7 ms a release of client-1 took lock 1 from client-2");
     }
 
@@ -240,7 +244,10 @@ mod tests {
         // One that died has no say.
         for change in [Change::ProcessDown, Change::MachineDown] {
             let down = [(ms(1), SERVERS[0], change)];
-            assert_eq!(judge(&facts, &down, Servers::Replicas(3), &names()).violations, 0);
+            assert_eq!(
+                judge(&facts, &down, Servers::Replicas(3), &Shards::default(), &names()).violations,
+                0
+            );
         }
     }
 
@@ -260,8 +267,20 @@ mod tests {
         let mut facts: Vec<_> = (0..3).map(|server| held(0, server, A, books)).collect();
         facts.extend((3..5).map(|server| held(1, server, B, books)));
         assert_eq!(counts(&facts, Servers::Votes(5)), (0, 0), "two of five are no majority");
-        facts.push(other);
+        facts.insert(0, other);
         assert_eq!(counts(&facts, Servers::Votes(5)), (0, 0));
+    }
+
+    #[test]
+    fn each_service_has_a_log_of_its_own() {
+        let mut other = held(1, 3, B, Authority::Log(1));
+        if let Fact::Held { lock, .. } = &mut other.2 {
+            *lock = LockId(1);
+        }
+        let facts = [held(0, 0, A, Authority::Log(1)), other];
+        let count = |shards| judge(&facts, &[], Servers::Log(3), &shards, &names()).violations;
+        assert_eq!(count(Shards::new(2, vec![0, 1])), 0);
+        assert_eq!(count(Shards::default()), 1);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::kernel::sim::Run;
 use crate::locks::history::Wait;
 use crate::locks::resource::Access::{Read, Write};
 use crate::locks::section::SectionId;
-use crate::locks::{LockId, Servers};
+use crate::locks::{LockId, Servers, Shards};
 use crate::model::cluster::Traffic;
 use crate::model::node::NodeId;
 use crate::record::FaultSpan;
@@ -15,6 +15,15 @@ use crate::record::FaultSpan;
 /// The record of a second of three clients and two locks, of which `history` is all that happened;
 /// the first tenth of a second is warm-up.
 fn record_of(history: History, faults: Vec<FaultSpan>, traffic: Vec<Traffic>) -> Record {
+    record_with(Shards::default(), history, faults, traffic)
+}
+
+fn record_with(
+    shards: Shards,
+    history: History,
+    faults: Vec<FaultSpan>,
+    traffic: Vec<Traffic>,
+) -> Record {
     let mut problems = Problems::default();
     let text = "variants = [\"token\"]\nclients = 3\nlocks = 2\nhorizon = \"1s\"";
     let config = LocksConfig::read(&Value::parse(text, 0, &mut problems), &mut problems)
@@ -23,6 +32,7 @@ fn record_of(history: History, faults: Vec<FaultSpan>, traffic: Vec<Traffic>) ->
     let played = Played {
         directory: names(),
         servers: Servers::One,
+        shards,
         history: History { end: ms(1000), ..history },
         run: Run { end: RunEnd::Horizon, event_count: 0, fingerprint: 0, now: ms(1000) },
         faults,
@@ -242,4 +252,31 @@ fn a_grant_whose_section_is_bad_is_no_service() {
     assert!((value(&record, "lock_utilisation") - 0.1).abs() < 1e-9);
     assert!((value(&record, "l3_violations") - 2.0).abs() < 1e-12);
     assert!((value(&record, "lost_increments") - 1.0).abs() < 1e-12);
+}
+
+#[test]
+fn the_load_of_services_counts_requests_and_is_held_to_what_the_hottest_lock_allows() {
+    let on = |lock, wait: Wait| Wait { lock: LockId(lock), ..wait };
+    let history = || History {
+        waits: vec![
+            // In the warm-up.
+            wait(A, 50, None),
+            on(0, wait(A, 110, None)),
+            on(0, wait(B, 120, None)),
+            on(0, wait(C, 130, None)),
+            on(1, wait(A, 140, None)),
+            on(2, wait(B, 150, None)),
+            on(1, wait(C, 160, None)),
+        ],
+        ..History::default()
+    };
+    let record = record_with(Shards::new(3, vec![1, 1, 0]), history(), vec![], vec![]);
+    let loads = [1, 2, 3].map(|n| record.value("shard_load", &format!("service-{n}")));
+    for (load, count) in loads.into_iter().zip([1.0, 5.0, 0.0]) {
+        assert!((load.expect("each service has a load") - count / 0.9).abs() < 1e-9);
+    }
+    assert!((value(&record, "shard_skew") - 2.5).abs() < 1e-12);
+    assert!((value(&record, "shard_skew_floor") - 1.5).abs() < 1e-12);
+    let of_one = record_of(history(), vec![], vec![]);
+    assert_eq!(of_one.value("shard_skew", ""), None);
 }

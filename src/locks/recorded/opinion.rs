@@ -8,7 +8,7 @@ use crate::locks::judge::search::{self, Call, Found, Object};
 use crate::locks::judge::{belief, effect, linear, liveness};
 use crate::locks::resource::{self, Access};
 use crate::locks::section::SectionId;
-use crate::locks::{Authority, Fact, Freed, LockId, Servers, Token};
+use crate::locks::{Authority, Fact, Freed, LockId, Servers, Shards, Token};
 use crate::model::cluster::Change;
 use crate::model::directory::Directory;
 use crate::model::node::NodeId;
@@ -580,7 +580,7 @@ impl<'a> Case<'a> {
     }
 
     fn liveness(&self) -> Opinion {
-        let verdict = liveness::judge(&self.history, Servers::One, &self.names);
+        let verdict = liveness::judge(&self.history, Servers::One, &Shards::default(), &self.names);
         let mut findings = Vec::new();
         for stall in &verdict.stalls {
             let waits = verdict.open.iter().filter(|wait| wait.lock == stall.lock);
