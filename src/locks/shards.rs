@@ -81,7 +81,7 @@ pub(super) struct ClientsRole<P: LockProtocol> {
 
 /// The clients of a process, one for each service.
 pub(super) struct Clients<P: LockProtocol> {
-    clients: Vec<P::Client>,
+    by_shard: Vec<P::Client>,
     servers: Vec<NodeId>,
     shards: Shards,
 }
@@ -90,11 +90,11 @@ impl<P: LockProtocol> Clients<P> {
     /// The number of the service that `server` is one of.
     fn shard_at(&self, server: NodeId) -> Option<usize> {
         let place = self.servers.binary_search(&server).ok()?;
-        Some(place / (self.servers.len() / self.clients.len()))
+        Some(place / (self.servers.len() / self.by_shard.len()))
     }
 
     fn tell(&mut self, shard: usize, input: Input<P::Client>, ctx: &mut Context<'_, Self>) {
-        ctx.with_part(&mut self.clients[shard], input, |output| match output {
+        ctx.with_part(&mut self.by_shard[shard], input, |output| match output {
             Output::Indicate(indication) => Output::Indicate(indication),
             Output::Send { to, message } => Output::Send { to, message },
             Output::Disconnect { peer } => Output::Disconnect { peer },
@@ -121,7 +121,7 @@ impl<P: LockProtocol> Node for Clients<P> {
         assert_eq!(role.clients.len(), role.shards.count as usize, "a client for each service");
         assert!(role.servers.is_sorted(), "servers are looked up");
         Self {
-            clients: role.clients.iter().map(|role| P::Client::boot(role, &())).collect(),
+            by_shard: role.clients.iter().map(|role| P::Client::boot(role, &())).collect(),
             servers: role.servers.clone(),
             shards: role.shards.clone(),
         }
@@ -130,13 +130,13 @@ impl<P: LockProtocol> Node for Clients<P> {
     fn handle(&mut self, input: Input<Self>, ctx: &mut Context<'_, Self>) {
         let (shard, input) = match input {
             Input::Start => {
-                for shard in 0..self.clients.len() {
+                for shard in 0..self.by_shard.len() {
                     self.tell(shard, Input::Start, ctx);
                 }
                 return;
             }
             Input::Signal(signal) => {
-                for shard in 0..self.clients.len() {
+                for shard in 0..self.by_shard.len() {
                     self.tell(shard, Input::Signal(signal), ctx);
                 }
                 return;
