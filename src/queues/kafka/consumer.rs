@@ -186,7 +186,9 @@ impl Consumer {
                     self.fail_all(to, ctx);
                 }
             }
-            Timer::Reconnect(broker) => self.brokers.reconnect_due(broker, ctx),
+            Timer::Reconnect(broker) => {
+                self.brokers.reconnect_due(broker, self.params.retry_backoff, ctx)
+            }
             Timer::Refresh => self.brokers.refresh_due(self.params.retry_backoff, ctx),
             Timer::Respawn if !self.is_stopping => self.begin(ctx),
             Timer::Turn => self.is_turning = false,

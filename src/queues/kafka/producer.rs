@@ -138,11 +138,12 @@ impl Brokers {
         }
     }
 
-    /// A pause is over, or a broker has not answered in time.
-    pub(super) fn reconnect_due(&mut self, broker: NodeId, ctx: Ctx<'_, '_>) {
+    /// A pause is over, or a broker has not answered in time: perhaps another one leads by now.
+    pub(super) fn reconnect_due(&mut self, broker: NodeId, backoff: SimDuration, ctx: Ctx<'_, '_>) {
         if let Some((false, _)) = self.connecting.remove(&broker) {
             ctx.disconnect(broker);
             self.disconnect(broker, ctx);
+            self.refresh(backoff, ctx);
         }
     }
 
@@ -204,7 +205,9 @@ impl Producer {
                 self.brokers.learn(&leaders);
                 self.brokers.connect(from, ctx);
             }
-            Input::Timer(Timer::Reconnect(broker)) => self.brokers.reconnect_due(broker, ctx),
+            Input::Timer(Timer::Reconnect(broker)) => {
+                self.brokers.reconnect_due(broker, self.params.retry_backoff, ctx)
+            }
             Input::Message { message: Message::Produced { id, results }, .. } => {
                 self.answered(id, &results, ctx);
             }

@@ -1,1 +1,109 @@
 //! What Kafka promises, end to end.
+
+use crate::kernel::time::SimTime;
+use crate::queues::tests::play;
+use crate::queues::{Indication, Outcome};
+
+/// A stream of records over three brokers, whose first dies for good when it has appended one.
+fn leader_dies(topic: &str) -> Outcome {
+    let quick = "broker_session = \"1s\", broker_heartbeat = \"200ms\", request_timeout = \"1s\"";
+    let experiment = format!(
+        r#"
+variants = [{{ kafka = {{ replication = 3, {quick}, {topic} }} }}]
+brokers = 3
+producers = {{ load = {{ open = {{ constant = "100/s" }} }} }}
+messages = {{ tasks = [{{ name = "task", service = "1ms" }}] }}
+horizon = "4s"
+drain = "30s"
+"#
+    );
+    let world = r#"
+network = { delay = "1ms" }
+[[fault]]
+on = { node = "broker-1", point = "stored", count = 200 }
+crash_process = { target = "broker-1" }
+"#;
+    play(&experiment, world)
+}
+
+#[test]
+fn what_all_in_sync_have_survives_its_leader_and_what_the_leader_has_does_not() {
+    let safe = leader_dies("min_insync_replicas = 2").verdict;
+    assert_eq!((safe.done, safe.lost(), safe.duplicate_effects), (safe.offered, 0, 0));
+    let fast = leader_dies("acks = \"leader\", idempotence = false").verdict;
+    assert_eq!((fast.lost_confirmed, fast.stalled), (1, 0), "{fast:?}");
+    assert_eq!(safe.broken + fast.broken, 0);
+}
+
+/// When the longest pause between two effects after `from` was over, and how long it was, in ms.
+fn longest_pause(outcome: &Outcome, from: SimTime) -> u64 {
+    let done = outcome.judge.history().iter().filter(|heard| from <= heard.at);
+    let done = done.filter(|heard| matches!(heard.told, Indication::Done(_)));
+    let times: Vec<SimTime> = done.map(|heard| heard.at).collect();
+    let pauses = times.windows(2).map(|pair| pair[1].since(pair[0]).as_ns() / 1_000_000);
+    pauses.max().unwrap_or_default()
+}
+
+#[test]
+fn a_cooperative_group_goes_on_while_one_member_is_slow_to_join() {
+    let pause = |assignor| {
+        let experiment = format!(
+            r#"
+variants = [{{ kafka = {{ partitions = 4, assignor = "{assignor}", max_poll_records = 1 }} }}]
+producers = {{ load = {{ open = {{ constant = "20/s" }} }} }}
+consumers = {{ count = 2 }}
+messages = {{ tasks = [{{ name = "task", service = "10ms" }}], keys = 64, long = {{ numbers = [200], service = "8s" }} }}
+horizon = "30s"
+drain = "60s"
+"#
+        );
+        let world = r#"
+network = { delay = "1ms" }
+[[fault]]
+at = "10500ms"
+for = "1ms"
+crash_process = { target = "consumer-2" }
+"#;
+        let outcome = play(&experiment, world);
+        assert_eq!(outcome.verdict.lost() + outcome.verdict.stalled, 0);
+        longest_pause(&outcome, SimTime::from_ms(6_000))
+    };
+    let (eager, cooperative) = (pause("range"), pause("cooperative_sticky"));
+    assert!(cooperative < eager, "cooperative {cooperative} ms, eager {eager} ms");
+}
+
+#[test]
+fn an_unclean_election_loses_what_was_confirmed_and_a_clean_one_waits() {
+    let verdict = |unclean: bool| {
+        let experiment = format!(
+            r#"
+variants = [{{ kafka = {{ replication = 2, unclean_leader_election = {unclean}, replica_lag = "2s" }} }}]
+brokers = 3
+producers = {{ load = {{ open = {{ constant = "20/s" }} }} }}
+messages = {{ tasks = [{{ name = "task", service = "1ms" }}] }}
+horizon = "40s"
+drain = "60s"
+"#
+        );
+        // The follower is cut off until it is out of sync; then the leader dies for good.
+        let world = r#"
+network = { delay = "1ms" }
+[[fault]]
+at = "8s"
+for = "12s"
+crash_process = { target = "broker-2" }
+[[fault]]
+at = "19s"
+crash_process = { target = "broker-1" }
+[[fault]]
+at = "0s"
+for = "70s"
+pause = { target = "consumers" }
+"#;
+        play(&experiment, world).verdict
+    };
+    let (clean, unclean) = (verdict(false), verdict(true));
+    assert_eq!(clean.lost_confirmed, 0, "{clean:?}");
+    assert!(0 < clean.stalled, "{clean:?}");
+    assert!(0 < unclean.lost_confirmed, "{unclean:?}");
+}

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::Problem;
+use crate::queues::LogEvent;
 
 use super::{Indication, Outcome, play};
 
@@ -76,6 +77,15 @@ fn effects(outcome: &Outcome) -> String {
 /// How many were refused, and what took effect.
 fn refused_and_effects(outcome: &Outcome) -> String {
     format!("refused {}; {}", outcome.verdict.refused, effects(outcome))
+}
+
+/// How often a partition of a log was given to a consumer, after the first time: once in each
+/// generation of an eager group.
+fn rebalances(outcome: &Outcome) -> String {
+    let given = outcome.judge.history().iter();
+    let given = given
+        .filter(|heard| matches!(heard.told, Indication::Log(LogEvent::Rewound { log: 0, .. })));
+    given.count().saturating_sub(1).to_string()
 }
 
 /// The deliveries of message 0.
@@ -158,6 +168,24 @@ macro_rules! six_for_three {
     };
 }
 
+/// Twenty records of 0.2 s in one partition for two consumers, of which the one that reads it is
+/// struck when it has begun with the sixth.
+macro_rules! sixth_of_twenty {
+    ($params:literal, $action:literal) => {
+        concat!(
+            "[network]\ndelay = \"1ms\"\n[experiment.queues]\nvariants = [{ kafka = { ",
+            $params,
+            " } }]\nproducers = { load = { open = { constant = \"10000/s\" } } }\n",
+            "consumers = { count = 2 }\n",
+            "messages = { tasks = [{ name = \"task\", service = \"200ms\" }] }\n",
+            "horizon = \"2ms\"\ndrain = \"90s\"\n[[fault]]\n",
+            "on = { node = \"consumer-1\", point = \"started\", count = 6 }\n",
+            $action,
+            " = { target = \"consumer-1\" }\n"
+        )
+    };
+}
+
 /// All of them.
 pub const RULES: &[Rule] = &[
     Rule {
@@ -218,6 +246,67 @@ pub const RULES: &[Rule] = &[
         expected: "lost 1, redelivered 0, repeated effects 0",
         scenario: forty!("{ celery = { acks_late = true } }", "kill_child"),
         show: counts,
+    },
+    Rule {
+        id: "r18",
+        what: "a consumer killed at its sixth record, committed after each",
+        expected: "lost 0, redelivered 1, repeated effects 0",
+        scenario: sixth_of_twenty!(
+            "commit = \"after_record\", max_poll_records = 1",
+            "crash_process"
+        ),
+        show: counts,
+    },
+    Rule {
+        id: "r18",
+        what: "a consumer killed at its sixth record, committed after all twenty",
+        expected: "lost 0, redelivered 20, repeated effects 5",
+        scenario: sixth_of_twenty!("commit = \"after_poll\"", "crash_process"),
+        show: counts,
+    },
+    Rule {
+        id: "r26",
+        what: "a consumer that closes in the middle of its batch, auto-commit",
+        expected: "lost 15, redelivered 0, repeated effects 0",
+        scenario: sixth_of_twenty!("on_stop = \"break_off\"", "terminate"),
+        show: counts,
+    },
+    Rule {
+        id: "r54",
+        what: "rebalances of a rolling restart of three members",
+        expected: "6",
+        scenario: r#"
+[network]
+delay = "1ms"
+[experiment.queues]
+variants = [{ kafka = { partitions = 3 } }]
+producers = { load = { open = { constant = "1/s" } } }
+consumers = { count = 3 }
+horizon = "1ms"
+drain = "100s"
+[[fault]]
+at = "20s"
+terminate = { target = "consumer-1" }
+[[fault]]
+at = "30s"
+for = "1ms"
+crash_process = { target = "consumer-1" }
+[[fault]]
+at = "40s"
+terminate = { target = "consumer-2" }
+[[fault]]
+at = "50s"
+for = "1ms"
+crash_process = { target = "consumer-2" }
+[[fault]]
+at = "60s"
+terminate = { target = "consumer-3" }
+[[fault]]
+at = "70s"
+for = "1ms"
+crash_process = { target = "consumer-3" }
+"#,
+        show: rebalances,
     },
     Rule {
         id: "r60",
