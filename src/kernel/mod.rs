@@ -3,6 +3,7 @@
 //! The kernel knows no node and no network. It would simulate a car wash as well. Read
 //! [`sim`] for the loop, [`event_queue`] for the order of events, [`rng`] for the draws.
 
+mod chacha;
 pub(crate) mod decimal;
 pub mod event_queue;
 pub mod fingerprint;

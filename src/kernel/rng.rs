@@ -1,17 +1,16 @@
 //! Seeded randomness: one seed a run, one independent stream for each purpose of each entity.
 //!
-//! The only file that names the `rand` crates. Draws are built here from raw words, so that a
-//! release of `rand` cannot move a result. A stream is opened by what it is for and whom it
+//! Words come from ChaCha8, and draws are built from them here, so that no release of a crate can
+//! move a result. A stream is opened by what it is for and whom it
 //! serves, never by a number in order of creation: so adding a node, or a draw, moves no other
 //! stream, and variants of one scenario meet the same arrivals and the same faults.
 
 use std::fmt;
 use std::str::FromStr;
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng as _, SeedableRng};
 use sha2::{Digest, Sha256};
 
+use crate::kernel::chacha::{self, BLOCK_WORDS};
 use crate::kernel::decimal::{scaled, split_quantity};
 use crate::kernel::ziggurat;
 
@@ -19,18 +18,15 @@ use crate::kernel::ziggurat;
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Seed(pub u64);
 
-/// One stream of random draws.
-///
-/// A few words lie ready in one cache line, with the count of those taken: a run has thousands of
-/// streams, each used now and then, and the generator behind one takes five lines.
+/// One stream of random draws, in 104 bytes.
 #[derive(Clone, Debug)]
 pub struct Rng {
-    ready: [u64; READY_COUNT],
-    taken: u8,
-    source: Box<ChaCha8Rng>,
+    /// How many words have been taken.
+    position: u64,
+    /// The block that the next word is from, unless it is the block's first.
+    block: [u64; BLOCK_WORDS],
+    key: [u32; 8],
 }
-
-const READY_COUNT: usize = 6;
 
 /// A chance between 0 and 1, exact to 2⁻⁶⁴.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
@@ -47,11 +43,12 @@ impl Seed {
         hash.update((purpose.len() as u64).to_le_bytes());
         hash.update(purpose.as_bytes());
         hash.update(entity.as_bytes());
-        Rng {
-            ready: [0; READY_COUNT],
-            taken: READY_COUNT as u8,
-            source: Box::new(ChaCha8Rng::from_seed(hash.finalize().into())),
+        let digest: [u8; 32] = hash.finalize().into();
+        let mut key = [0; 8];
+        for (word, bytes) in key.iter_mut().zip(digest.as_chunks().0) {
+            *word = u32::from_le_bytes(*bytes);
         }
+        Rng { position: 0, block: [0; BLOCK_WORDS], key }
     }
 }
 
@@ -59,18 +56,18 @@ impl Rng {
     /// A uniform 64-bit word.
     #[inline]
     pub fn word(&mut self) -> u64 {
-        let Some(&word) = self.ready.get(usize::from(self.taken)) else { return self.refill() };
-        self.taken += 1;
-        word
+        let place = self.position as usize % BLOCK_WORDS;
+        if place == 0 {
+            self.refill();
+        }
+        self.position += 1;
+        self.block[place]
     }
 
     #[cold]
-    fn refill(&mut self) -> u64 {
-        for word in &mut self.ready {
-            *word = self.source.next_u64();
-        }
-        self.taken = 1;
-        self.ready[0]
+    #[inline(never)]
+    fn refill(&mut self) {
+        self.block = chacha::block(&self.key, self.position / BLOCK_WORDS as u64);
     }
 
     /// Uniform in `0..bound`, by multiply-and-shift (Lemire 2019; bias below 2⁻⁶⁴ · bound).
