@@ -548,3 +548,17 @@ fn a_history_is_judged_with_the_lines_that_prove_it() {
     let waiting = place.run(&["judge", "locks", "jepsen.edn", "--format", "json"]);
     assert_eq!(waiting.out.lines().count(), 5, "{}", waiting.out);
 }
+
+#[test]
+fn a_bench_counts_paired_seeds_without_a_clock_and_says_what_else_there_is() {
+    let place = Place::new();
+    let args = ["bench", "paired", "--seeds", "3", "--events", "400", "--format", "json"];
+    let ran = place.run(&args);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    assert_eq!(place.run(&args).out, ran.out, "no clock decides it");
+    let json: Json = serde_json::from_str(&ran.out).unwrap();
+    assert!(json["ratio"].as_f64().is_some_and(|ratio| 0.0 < ratio), "{json}");
+    let unnamed = place.run(&["bench", "--format", "json"]);
+    assert_eq!(unnamed.code, 2);
+    assert!(unnamed.err.contains("bench growth") || unnamed.err.contains("`growth`"));
+}

@@ -112,7 +112,7 @@ enum Verb {
     Remap(remap::RemapArgs),
     /// Measure how unevenly a ring spreads the requests of a file, and why
     Skew(skew::SkewArgs),
-    /// Time what the catalogue costs on this machine; no part of any report
+    /// Time the kernel, experiments and rings on this machine; no part of any report
     Bench(bench::BenchArgs),
     /// Judge a history that was recorded elsewhere, such as that of a lock of your own
     Judge(judge::JudgeArgs),

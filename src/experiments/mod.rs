@@ -14,6 +14,7 @@ mod rings;
 mod settle;
 mod sharding;
 mod wing;
+pub mod yardstick;
 
 use std::fmt::{Debug, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -237,7 +237,31 @@ pub fn load(path: &Path, alterations: &Alterations) -> Result<Scenario, Scenario
             why: error.to_string(),
         })?;
     }
-    read(&text, &shelf, alterations)
+    read_as((name, file), &text, &shelf, alterations)
+}
+
+/// Reads the scenario `text` that the program carries, altered as the command line says; it names
+/// no file.
+///
+/// # Errors
+/// With all the mistakes that it holds.
+pub fn built_in(
+    name: &str,
+    text: &str,
+    alterations: &Alterations,
+) -> Result<Scenario, ScenarioError> {
+    let shelf = Shelf::new(PathBuf::new(), None);
+    shelf.add(name, text);
+    read_as((name.to_owned(), name.to_owned()), text, &shelf, alterations)
+}
+
+fn read_as(
+    (name, file): (String, String),
+    text: &str,
+    shelf: &Shelf,
+    alterations: &Alterations,
+) -> Result<Scenario, ScenarioError> {
+    read(text, shelf, alterations)
         .map(|content| Scenario {
             claim_lines: content
                 .claims

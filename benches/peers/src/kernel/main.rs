@@ -62,12 +62,7 @@ const WORKLOADS: [Workload; 6] = [
 
 fn measured(engine: &str, workload: &str) -> Option<Outcome> {
     Some(match (engine, workload) {
-        ("stormglass", "phold-1k") => ours::phold(1_000, 10_000_000),
-        ("stormglass", "phold-100k") => ours::phold(100_000, 5_000_000),
-        ("stormglass", "phold-1m") => ours::phold(1_000_000, 5_000_000),
-        ("stormglass", "ping-pong") => ours::ping_pong(1000, 5_000_000),
-        ("stormglass", "mm1") => ours::mm1(10_000_000),
-        ("stormglass", "requests") => ours::requests(3_000_000),
+        ("stormglass", workload) => return ours::measured(workload),
         ("simcore", "phold-1k") => dslab::phold(1_000, 5_000_000),
         ("simcore", "phold-100k") => dslab::phold(100_000, 3_000_000),
         ("simcore", "phold-1m") => dslab::phold(1_000_000, 2_000_000),
