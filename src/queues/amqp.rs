@@ -86,7 +86,7 @@ impl QueueParams {
         }
     }
 
-    fn bound(&self) -> Option<Bound> {
+    pub(super) fn bound(&self) -> Option<Bound> {
         (self.max_length.is_some() || self.max_bytes.is_some()).then(|| Bound {
             count_max: self.max_length.unwrap_or(u64::MAX),
             bytes_max: self.max_bytes.map_or(u64::MAX, |bytes| bytes.0),
@@ -1094,4 +1094,4 @@ const SYNC_INTERVAL: SimDuration = SimDuration::from_ms(200);
 
 /// After how long Linux writes a dirty page to the disk
 /// (`vm.dirty_expire_centisecs`, Documentation/admin-guide/sysctl/vm.rst).
-const WRITE_BACK: SimDuration = SimDuration::from_secs(30);
+pub(super) const WRITE_BACK: SimDuration = SimDuration::from_secs(30);

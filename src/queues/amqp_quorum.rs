@@ -531,7 +531,7 @@ impl Quorum {
                 self.front.nack(channel, seq, ctx);
                 return;
             }
-            Ask::Publish { seq, item } => {
+            Ask::Publish { seq, item, .. } => {
                 seq_of_publish = Some(seq);
                 session.published += 1;
                 Op::Enqueue { channel, seq: session.published, item }

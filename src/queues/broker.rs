@@ -274,6 +274,11 @@ impl Store {
         self.ready.iter().rev().flatten()
     }
 
+    /// All that it holds.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Copy> {
+        self.ready().chain(self.handed.values())
+    }
+
     fn ready_tokens(&self) -> Vec<Token> {
         self.ready().map(|copy| copy.item.token()).collect()
     }

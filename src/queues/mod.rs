@@ -14,6 +14,7 @@
 
 mod amqp;
 mod amqp_classic;
+mod amqp_mirrored;
 mod amqp_quorum;
 mod broker;
 mod celery;
@@ -66,6 +67,7 @@ pub use work::Work;
 pub const CATALOGUE: &[Entry] = &[
     Entry::of::<amqp_classic::AmqpClassic>(),
     Entry::of::<amqp_quorum::AmqpQuorum>(),
+    Entry::of::<amqp_mirrored::AmqpMirrored>(),
     Entry::of::<celery::Celery>(),
     Entry::of::<redis_list::RedisList>(),
     Entry::of::<celery_redis::CeleryRedis>(),

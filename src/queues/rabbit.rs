@@ -197,6 +197,7 @@ pub(super) enum Ask {
     Publish {
         seq: u64,
         item: Item,
+        is_persistent: bool,
     },
     /// It wants deliveries, or others than before; a prefetch of 0 is no limit.
     Consume {
@@ -313,7 +314,7 @@ impl Front {
             return Vec::new();
         }
         let ask = match body {
-            Body::Publish { seq, item, .. } => Ask::Publish { seq, item },
+            Body::Publish { seq, item, is_persistent } => Ask::Publish { seq, item, is_persistent },
             Body::Consume { prefetch, auto_ack } => {
                 channel.subscription = Some((prefetch, auto_ack));
                 Ask::Consume { prefetch, auto_ack }
@@ -396,6 +397,17 @@ impl Front {
         let name = self.name(number);
         self.channels.remove(&number);
         vec![(name, Ask::Gone(Return::Given))]
+    }
+
+    /// Closes every connection, as a server does that stops.
+    pub(super) fn hang_up_all<S: Server>(&mut self, ctx: &mut Ctx<'_, S>) -> Asks {
+        let all: Vec<(NodeId, Connection)> = self.by_connection.keys().copied().collect();
+        all.into_iter()
+            .flat_map(|(peer, via)| {
+                ctx.disconnect(peer);
+                self.closed(peer, via)
+            })
+            .collect()
     }
 
     /// Half a heartbeat is over.

@@ -1,6 +1,6 @@
 //! The conditions under which a cell has an outcome of its own, each a configuration.
 
-use super::faults::{Actors, Killed, RESET, STRUCK, Script, churn, churning, crash, kill, on};
+use super::faults::{Actors, Killed, RESET, STRUCK, Script, at, churn, churning, crash, kill, on};
 
 /// A condition of a cell.
 #[derive(Debug)]
@@ -151,6 +151,16 @@ pub const CONDITIONS: &[Condition] = &[
     set("V12", "F10", "no dead-letter exchange", ""),
     set("V12", "F11", "drop-head", "max_length = 20"),
     set("V12", "F11", "reject-publish", "max_length = 20, overflow = \"reject_publish\""),
+    Condition {
+        script: Some(unsynchronised),
+        ..set("V13", "F3", "promoted mirror unsynchronised", "")
+    },
+    set("V13", "F6", "", SPLIT),
+    // With nothing but the long task taken, nothing else waits behind it.
+    Condition { is_instead: true, ..set("V13", "F8", "", "prefetch = 1") },
+    kills("V13"),
+    set("V13", "F11", "bounded, drop-head", DROP_HEAD),
+    set("V13", "F11", "unbounded", ""),
 ];
 
 const APPEND: &str = "redis = { persistence = \"append\" }";
@@ -209,6 +219,21 @@ fn missed_delete(_: Script, _: &Actors) -> Script {
 /// question.
 fn each_confirmed(script: Script, _: &Actors) -> Script {
     Script { load: "{ open = { constant = \"100/s\" } }".into(), ..script }
+}
+
+/// Servers that notice within seconds that nobody answers, and an operator who restarts the smaller
+/// side when all is over.
+const SPLIT: &str = "net_ticktime = \"5s\", operator = \"30s\"";
+
+/// Both mirrors restart before the master dies, and lack what came before that; when it dies, the
+/// last message was confirmed.
+fn unsynchronised(script: Script, actors: &Actors) -> Script {
+    let mut script = Script { horizon: "1400ms".into(), ..script };
+    for broker in 2..=actors.brokers {
+        let crash = format!("crash_process = {{ target = \"broker-{broker}\" }}");
+        script.setting.push(at(0.5, Some(0.1), &crash));
+    }
+    script
 }
 
 /// The producer is cut off when its last message is stored, and sends it again all the while.

@@ -196,4 +196,12 @@ pub const VARIANTS: &[Variant] = &[
         brokers: 3,
         ..PLAIN
     },
+    Variant {
+        id: "V13",
+        title: "RMQ mirrored classic 3.x (historical)",
+        name: "amqp_mirrored",
+        params: "prefetch = 4",
+        brokers: 3,
+        ..PLAIN
+    },
 ];
