@@ -389,3 +389,68 @@ impl Consumer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::queues::Outcome;
+    use crate::queues::tests::play;
+
+    /// Two hundred messages a second for 3 s, and consumers that come when all is over; the broker is
+    /// struck at 1.5 s, and starts again 1 s later.
+    fn stream(params: &str, fault: &str) -> Outcome {
+        play(
+            &format!(
+                "variants = [{{ amqp_classic = {{ {params} }} }}]\nhorizon = \"3s\"\n\
+                 drain = \"60s\"\nproducers = {{ load = {{ open = {{ constant = \"200/s\" }} }} }}\n\
+                 messages = {{ tasks = [{{ name = \"task\", service = \"1ms\" }}] }}\n"
+            ),
+            &format!(
+                "fault = [{{ at = \"0s\", for = \"20s\", pause = {{ target = \"consumers\" }} }}, \
+                 {{ at = \"1503ms\", for = \"1s\", {fault} = {{ target = \"broker\" }} }}]"
+            ),
+        )
+    }
+
+    const KILLED: &str = "crash_process";
+    const POWER: &str = "crash_machine";
+
+    #[test]
+    fn what_is_persistent_and_confirmed_survives_a_killed_broker_in_every_release() {
+        for version in ["3.10", "3.12", "3.13", "4.1"] {
+            let outcome = stream(&format!("version = \"{version}\""), KILLED);
+            assert_eq!(outcome.verdict.lost(), 0, "{version}: {:?}", outcome.record.findings);
+            assert_eq!(outcome.verdict.done, 600, "{version}");
+        }
+    }
+
+    #[test]
+    fn power_that_fails_loses_what_was_confirmed_before_it_was_synced() {
+        for version in ["3.10", "3.12"] {
+            let verdict = stream(&format!("version = \"{version}\""), POWER).verdict;
+            assert_eq!((verdict.lost(), verdict.done), (0, 600), "{version}");
+        }
+        for version in ["3.13", "4.1"] {
+            let verdict = stream(&format!("version = \"{version}\""), POWER).verdict;
+            // All of the first 1.5 s: the operating system writes after 30 s.
+            assert!((299..=301).contains(&verdict.lost_confirmed), "{version}: {verdict:?}");
+        }
+    }
+
+    #[test]
+    fn transient_messages_and_queues_that_are_not_durable_die_with_the_broker() {
+        for params in ["persistent = false", "queue = { durable = false }"] {
+            let verdict = stream(params, KILLED).verdict;
+            assert!((299..=301).contains(&verdict.lost_confirmed), "{params}: {verdict:?}");
+        }
+    }
+
+    #[test]
+    fn without_confirms_what_has_not_been_written_is_lost_in_silence() {
+        let verdict = stream("confirms = false", KILLED).verdict;
+        // Nothing was written for as long as messages came: they are gathered.
+        assert_eq!(verdict.lost_confirmed, 0);
+        assert!(299 <= verdict.lost_unconfirmed, "{verdict:?}");
+        let verdict = stream("confirms = false, queue = { journal = 100 }", KILLED).verdict;
+        assert!(verdict.lost_unconfirmed <= 101, "{verdict:?}");
+    }
+}

@@ -296,8 +296,8 @@ pub(super) struct MirrorDisk {
 pub(super) enum MirrorWrite {
     Put(Copy),
     Remove(CopyId),
-    /// Nothing is left, and the server is master or not.
-    Begin(bool),
+    /// Nothing is left, and the server is a mirror.
+    Clear,
     /// The server is master.
     Lead,
 }
@@ -313,10 +313,7 @@ impl Stable for MirrorDisk {
             MirrorWrite::Remove(id) => {
                 self.copies.remove(id);
             }
-            MirrorWrite::Begin(is_master) => {
-                self.copies.clear();
-                self.was_master = *is_master;
-            }
+            MirrorWrite::Clear => *self = Self::default(),
             MirrorWrite::Lead => self.was_master = true,
         }
     }
@@ -359,6 +356,15 @@ pub(super) struct Mirrored {
     /// From the disk: what was there when this server started, as the master.
     survivors: Option<Vec<Copy>>,
     operator: Option<TimerId>,
+}
+
+/// How a server was lost from sight.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Loss {
+    /// Its process ended, or the connection with it.
+    Closed,
+    /// Nothing is heard of it: it may be at work all the same.
+    Silent,
 }
 
 /// What a server has to do with the queue.
@@ -462,7 +468,7 @@ impl Server for Mirrored {
                 let asks = self.front.closed(peer, via);
                 self.ask_all(asks, ctx);
                 if self.silence.remove(&peer).is_some() {
-                    self.lose_sight(peer, ctx);
+                    self.lose_sight(peer, Loss::Closed, ctx);
                 }
             }
             Input::Timer(Timer::Server(timer)) => self.due(timer, ctx),
@@ -494,8 +500,7 @@ impl Mirrored {
         if is_first_start {
             self.view.clone_from(&self.setup.servers);
             if self.view[0] == self.me {
-                ctx.write(MirrorWrite::Begin(true));
-                self.lead(Vec::new(), ctx);
+                self.lead(Vec::new(), Loss::Closed, ctx);
             } else {
                 self.part = Playing::Mirror(Mirror::default());
             }
@@ -531,7 +536,7 @@ impl Mirrored {
                 for node in silent.map(|(&node, _)| node).collect::<Vec<NodeId>>() {
                     self.silence.remove(&node);
                     ctx.disconnect(node);
-                    self.lose_sight(node, ctx);
+                    self.lose_sight(node, Loss::Silent, ctx);
                 }
             }
             MirrorTimer::Join => self.ask_to_join(ctx),
@@ -587,7 +592,11 @@ impl Mirrored {
             && let Some(survivors) = self.survivors.take()
         {
             self.view = vec![self.me];
-            self.lead(survivors, ctx);
+            self.lead(survivors, Loss::Closed, ctx);
+            // Mirrors that were not let take over come back to it.
+            for other in self.others() {
+                ctx.send(other, Message::Talk(Talk::View(self.view.clone())));
+            }
             return;
         }
         for other in self.others() {
@@ -605,7 +614,7 @@ impl Mirrored {
         self.join(ctx);
     }
 
-    fn lose_sight(&mut self, node: NodeId, ctx: &mut Ctx<'_, Self>) {
+    fn lose_sight(&mut self, node: NodeId, how: Loss, ctx: &mut Ctx<'_, Self>) {
         self.clients.remove(&node);
         if !self.view.contains(&node) || !self.is_open() {
             return;
@@ -632,7 +641,7 @@ impl Mirrored {
                         return_count: copy.return_count + u32::from(is_out),
                         ..copy
                     };
-                    self.lead(copies.map(redelivered).collect(), ctx);
+                    self.lead(copies.map(redelivered).collect(), how, ctx);
                 }
             }
             Playing::Master(_) => self.mirror_gone(node, ctx),
@@ -641,12 +650,16 @@ impl Mirrored {
     }
 
     /// Is the master from now on, of a queue that holds `copies`.
-    fn lead(&mut self, copies: Vec<Copy>, ctx: &mut Ctx<'_, Self>) {
+    fn lead(&mut self, copies: Vec<Copy>, how: Loss, ctx: &mut Ctx<'_, Self>) {
         let params = &self.setup.params;
         let mut store = Store::new(Order::Fifo, ReturnTo::Original, params.queue.bound());
+        // Mnesia's record of who is master is synced.
         ctx.write(MirrorWrite::Lead);
-        if ctx.now() != SimTime::ZERO {
-            store.recover(copies, ctx);
+        ctx.sync();
+        match how {
+            Loss::Closed if ctx.now() == SimTime::ZERO => (),
+            Loss::Closed => store.recover(copies, ctx),
+            Loss::Silent => store.take_over(copies, ctx),
         }
         let master = Master {
             store,
@@ -701,10 +714,11 @@ impl Mirrored {
             Talk::Join => self.let_in(from, ctx),
             Talk::Joined { view, copies, lacking } => {
                 if let Playing::Joining(_) = self.part {
-                    ctx.write(MirrorWrite::Begin(false));
+                    ctx.write(MirrorWrite::Clear);
                     for (copy, _) in copies.iter().filter(|(copy, _)| copy.is_durable) {
                         ctx.write(MirrorWrite::Put(*copy));
                     }
+                    ctx.sync();
                     self.survivors = None;
                     self.view = view;
                     let copies = copies.into_iter().map(|(copy, is_out)| (copy.id, (copy, is_out)));
@@ -712,8 +726,11 @@ impl Mirrored {
                 }
             }
             Talk::View(view) => {
-                if view.first() == Some(&from) && self.view.contains(&from) {
+                if self.view.contains(&from) {
                     self.view = view;
+                } else if let Playing::Mirror(_) = self.part {
+                    // Nobody was let take over, and the last master is back.
+                    self.restart(ctx);
                 }
             }
             Talk::Tick { clients, side } => {
@@ -745,8 +762,10 @@ impl Mirrored {
     /// A server that has started becomes a mirror.
     fn let_in(&mut self, node: NodeId, ctx: &mut Ctx<'_, Self>) {
         // It may have died and come back before anybody noticed.
-        self.lose_sight(node, ctx);
+        self.lose_sight(node, Loss::Closed, ctx);
         let Playing::Master(master) = &self.part else { return };
+        // It may have been a master beside this one: what is here is all there is now.
+        master.store.tell_all(ctx);
         self.view.push(node);
         let is_full = matches!(self.setup.params.sync_mode, SyncMode::Automatic);
         let out: BTreeSet<CopyId> = master
@@ -1172,3 +1191,100 @@ const ANEW: u64 = 0;
 /// that nobody leads.
 const JOIN_EVERY: SimDuration = SimDuration::from_ms(500);
 const JOIN_TRIES: u32 = 4;
+
+#[cfg(test)]
+mod tests {
+    use crate::queues::Outcome;
+    use crate::queues::tests::play;
+
+    /// A message every 10 ms for 1.4 s, while both mirrors restart; then the master dies for a
+    /// while.
+    fn failover(more: &str) -> Outcome {
+        play(
+            &format!(
+                "variants = [{{ amqp_mirrored = {{ prefetch = 4{more} }} }}]\nbrokers = 3\n\
+                 horizon = \"1400ms\"\ndrain = \"100s\"\n\
+                 producers = {{ load = {{ open = {{ constant = \"100/s\" }} }} }}\n\
+                 messages = {{ tasks = [{{ name = \"task\", service = \"1ms\" }}] }}\n"
+            ),
+            "fault = [
+                { at = \"0s\", for = \"4s\", pause = { target = \"consumers\" } },
+                { at = \"505ms\", for = \"100ms\", crash_process = { target = \"broker-2\" } },
+                { at = \"505ms\", for = \"100ms\", crash_process = { target = \"broker-3\" } },
+                { at = \"1500ms\", for = \"2s\", crash_process = { target = \"broker-1\" } },
+            ]",
+        )
+    }
+
+    #[test]
+    fn a_mirror_that_joined_late_and_is_promoted_has_lost_what_came_before() {
+        let outcome = failover("");
+        // Those sent until the mirrors were back, at 605 ms.
+        assert_eq!(outcome.verdict.lost_confirmed, 61, "{:?}", outcome.record.findings);
+        assert_eq!((outcome.verdict.done, outcome.verdict.broken), (140 - 61, 0));
+    }
+
+    #[test]
+    fn a_mirror_that_was_synchronised_has_everything() {
+        let outcome = failover(", sync_mode = \"automatic\"");
+        assert_eq!((outcome.verdict.lost(), outcome.verdict.done), (0, 140));
+        assert_eq!(outcome.verdict.broken, 0, "{:?}", outcome.record.findings);
+    }
+
+    #[test]
+    fn a_queue_that_promotes_only_whom_it_has_synchronised_waits_for_its_master() {
+        let outcome = failover(", promote_on_failure = \"when_synced\"");
+        assert_eq!((outcome.verdict.lost(), outcome.verdict.done), (0, 140));
+        assert_eq!(outcome.verdict.broken, 0, "{:?}", outcome.record.findings);
+    }
+
+    /// The master is cut off with one of two producers for 20 s.
+    fn split(more: &str) -> Outcome {
+        play(
+            &format!(
+                "variants = [{{ amqp_mirrored = {{ prefetch = 4, net_ticktime = \"4s\"{more} }} }}]\n\
+                 brokers = 3\nhorizon = \"50s\"\ndrain = \"300s\"\n\
+                 producers = {{ count = 2, load = {{ open = {{ constant = \"5/s\" }} }} }}\n\
+                 messages = {{ tasks = [{{ name = \"task\", service = \"20ms\" }}] }}\n"
+            ),
+            "fault = [{ at = \"10s\", for = \"20s\", partition = { sides = \
+             [[\"broker-1\", \"producer-1\"], [\"broker-2\", \"broker-3\", \"producer-2\", \
+             \"consumers\"]] } }]",
+        )
+    }
+
+    #[test]
+    fn both_sides_of_a_partition_confirm_and_one_is_thrown_away() {
+        for more in [", operator = \"10s\"", ", partition_handling = \"autoheal\""] {
+            let outcome = split(more);
+            assert!(50 < outcome.verdict.lost_confirmed, "{more}: {:?}", outcome.verdict);
+        }
+    }
+
+    #[test]
+    fn nobody_comes_for_what_is_on_the_other_side_unless_that_is_restarted() {
+        let verdict = split("").verdict;
+        assert_eq!(verdict.lost(), 0);
+        assert!(50 < verdict.stalled, "{verdict:?}");
+    }
+
+    #[test]
+    fn a_minority_that_pauses_confirms_nothing_that_is_lost() {
+        let outcome = split(", partition_handling = \"pause_minority\"");
+        assert_eq!(outcome.verdict.lost(), 0, "{:?}", outcome.record.findings);
+        assert_eq!(outcome.verdict.stalled, 0, "{:?}", outcome.record.findings);
+    }
+
+    #[test]
+    fn what_a_dead_consumer_had_goes_back_to_where_it_was() {
+        let outcome = play(
+            "variants = [{ amqp_mirrored = { prefetch = 4 } }]\nbrokers = 3\nhorizon = \"10ms\"\n\
+             drain = \"30s\"\nproducers = { load = { open = { constant = \"1000/s\" } } }\n\
+             messages = { tasks = [{ name = \"task\", service = \"1s\" }] }\n",
+            "fault = [{ at = \"0s\", for = \"100ms\", pause = { target = \"consumer-2\" } }, \
+             { at = \"200ms\", crash_process = { target = \"consumer-1\" } }]",
+        );
+        assert_eq!(outcome.judge.order.distance_max, 4);
+        assert_eq!((outcome.verdict.done, outcome.verdict.broken), (10, 0));
+    }
+}

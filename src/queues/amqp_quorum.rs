@@ -20,14 +20,14 @@ use crate::config;
 use crate::config::{Bytes, Problems, Value};
 use crate::kernel::time::{SimDuration, SimTime};
 use crate::model::clock::WallTime;
-use crate::model::node::{Input, Node, NodeId, Output, SyncId, TimerId, Wire};
+use crate::model::node::{Input, Node, NodeId, Output, TimerId, Wire};
 use crate::model::raft::{
     Raft, RaftConfig, RaftDisk, RaftIndication, RaftMessage, RaftRole, RaftTimer,
 };
 
 use super::amqp::{OverflowParam, QueueParams, RabbitVersion};
 use super::amqp_classic::{AmqpClassicParams, OnFailure};
-use super::broker::{Bound, Overflow, Return};
+use super::broker::{Bound, GroupCommit, Overflow, Return};
 use super::quorum_fifo::{Effect, Fifo, Gone, Op, Rules};
 use super::rabbit::{
     Ask, Asks, ChannelId, Clustered, Ctx, Front, Message, Pending, Role, Server, Sessions, Timer,
@@ -284,16 +284,9 @@ pub(super) struct Quorum {
     /// When each other server was heard last, and which cannot be reached.
     heard: BTreeMap<NodeId, SimTime>,
     unreachable: BTreeSet<NodeId>,
-    wal: Wal,
+    /// The write-ahead log (`ra_log_wal.erl`).
+    wal: GroupCommit,
     expiry: Option<(WallTime, TimerId)>,
-}
-
-/// The write-ahead log syncs for all that wait, and for those that come meanwhile together
-/// (`ra_log_wal.erl`).
-#[derive(Clone, Copy, Debug, Default)]
-struct Wal {
-    under_way: bool,
-    wanted: Option<SyncId>,
 }
 
 impl Server for Quorum {
@@ -313,7 +306,7 @@ impl Server for Quorum {
             leader: None,
             heard: BTreeMap::new(),
             unreachable: BTreeSet::new(),
-            wal: Wal::default(),
+            wal: GroupCommit::default(),
             expiry: None,
         }
     }
@@ -367,8 +360,7 @@ impl Server for Quorum {
                 self.ask_all(asks, ctx);
             }
             Input::Synced(sync) => {
-                self.wal.under_way = false;
-                self.sync(ctx);
+                self.wal.synced(ctx);
                 self.drive(Input::Synced(sync), ctx);
             }
             Input::Timer(Timer::Client(_))
@@ -394,23 +386,9 @@ impl Quorum {
                 }
                 Output::CancelTimer(id) => ctx.cancel_timer(id),
                 Output::Write(write) => ctx.write(write),
-                Output::Sync(id) => {
-                    self.wal.wanted = Some(id);
-                    self.sync(ctx);
-                }
+                Output::Sync(id) => self.wal.want(id, ctx),
                 Output::Reach(point) => ctx.reach(point),
             }
-        }
-    }
-
-    /// Syncs what was written since the last sync, if nothing is being synced: who has waited for an
-    /// earlier one has waited for this one too.
-    fn sync(&mut self, ctx: &mut Ctx<'_, Self>) {
-        if !self.wal.under_way
-            && let Some(id) = self.wal.wanted.take()
-        {
-            self.wal.under_way = true;
-            ctx.put_out(Output::Sync(id));
         }
     }
 

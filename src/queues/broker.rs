@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::kernel::time::SimDuration;
 use crate::model::clock::WallTime;
-use crate::model::node::{Context, Node, NodeId};
+use crate::model::node::{Context, Node, NodeId, Output, SyncId};
 
 use super::{Death, Indication, Item, Token};
 
@@ -150,7 +150,26 @@ impl Store {
             self.next_id = self.next_id.max(copy.id.0 + 1);
             self.insert(copy);
         }
-        ctx.indicate(Indication::Holds { ready: self.ready_tokens(), handed: Vec::new() });
+        self.tell_all(ctx);
+    }
+
+    /// Tells what it holds.
+    pub(super) fn tell_all<N: Teller>(&self, ctx: &mut Context<'_, N>) {
+        let handed = self.handed.values().map(|copy| copy.item.token()).collect();
+        ctx.indicate(Indication::Holds { ready: self.ready_tokens(), handed });
+    }
+
+    /// Takes over what another broker may still have too: these are copies of their own from now on.
+    pub(super) fn take_over<N: Teller>(
+        &mut self,
+        copies: impl IntoIterator<Item = Copy>,
+        ctx: &mut Context<'_, N>,
+    ) {
+        for copy in copies {
+            self.next_id = self.next_id.max(copy.id.0 + 1);
+            self.insert(copy);
+            ctx.indicate(Indication::Stored(copy.item.token()));
+        }
     }
 
     /// Takes `item` in, if there is room, as it were at the tail.
@@ -352,6 +371,38 @@ impl<C: PartialEq + std::marker::Copy> Turns<C> {
     /// Whose turn it is; who may be given another one has to join again.
     pub(super) fn next(&mut self) -> Option<C> {
         self.waiting.pop_front()
+    }
+}
+
+/// Syncs one after the other, each for all that was written before it: who has waited for an earlier
+/// one has waited for the later one too, so one sync does for all that came while another was under
+/// way. For a part of a node that asks for a sync with every write.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct GroupCommit {
+    is_under_way: bool,
+    wanted: Option<SyncId>,
+}
+
+impl GroupCommit {
+    /// What was written so far is to be synced.
+    pub(super) fn want<N: Node>(&mut self, id: SyncId, ctx: &mut Context<'_, N>) {
+        self.wanted = Some(id);
+        self.go_on(ctx);
+    }
+
+    /// That sync is done.
+    pub(super) fn synced<N: Node>(&mut self, ctx: &mut Context<'_, N>) {
+        self.is_under_way = false;
+        self.go_on(ctx);
+    }
+
+    fn go_on<N: Node>(&mut self, ctx: &mut Context<'_, N>) {
+        if !self.is_under_way
+            && let Some(id) = self.wanted.take()
+        {
+            self.is_under_way = true;
+            ctx.put_out(Output::Sync(id));
+        }
     }
 }
 

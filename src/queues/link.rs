@@ -3,6 +3,8 @@
 use crate::kernel::time::SimDuration;
 use crate::model::node::{Connection, Context, Node, NodeId, TimerId};
 
+use super::Part;
+
 /// What a link reminds its client of.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum LinkTimer {
@@ -199,6 +201,19 @@ impl Link {
             ctx.cancel_timer(timer);
         }
     }
+}
+
+/// The servers of a cluster in the order in which the client that plays `part` tries them. Clients are
+/// spread: producers from the first server on, consumers from the second on.
+pub(super) fn spread(part: Part, servers: &[NodeId]) -> Vec<NodeId> {
+    let home = match part {
+        Part::Producer(index) | Part::Broker(index) => index as usize,
+        Part::Consumer(index) => index as usize + 1,
+    };
+    let mut servers = servers.to_vec();
+    let count = servers.len();
+    servers.rotate_left(home % count);
+    servers
 }
 
 /// Watches that the other side is alive: it sends something every half interval, and a side that

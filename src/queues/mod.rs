@@ -22,6 +22,7 @@ mod celery_redis;
 mod celery_worker;
 mod config;
 mod gauge;
+mod jetstream;
 mod judge;
 mod kafka;
 mod link;
@@ -74,6 +75,7 @@ pub const CATALOGUE: &[Entry] = &[
     Entry::of::<redis_streams::RedisStreams>(),
     Entry::of::<sqs::Sqs>(),
     Entry::of::<kafka::Kafka>(),
+    Entry::of::<jetstream::JetStream>(),
 ];
 
 /// Names a message from its first send to its last effect, whatever copies of it there are. Rises

@@ -15,7 +15,7 @@ use crate::model::node::{Connection, Context, Input, Node, NodeId, Output, Stabl
 use super::amqp::{self, Body, Frame, QueueParams};
 use super::amqp_classic::{self, AmqpClassic, AmqpClassicParams};
 use super::broker::Return;
-use super::link::Heart;
+use super::link::{Heart, spread};
 use super::work::Work;
 use super::{Indication, Item, Part, Request};
 
@@ -52,23 +52,14 @@ pub(super) enum Role<S: Server> {
 }
 
 impl<S: Server> Role<S> {
-    /// The client that plays `part`. Producers are with one server each, from the first on; consumers
-    /// from the second on.
+    /// The client that plays `part`.
     pub(super) fn client(
         params: &AmqpClassicParams,
         part: Part,
         work: &Work,
         brokers: &[NodeId],
     ) -> Self {
-        let home = match part {
-            Part::Producer(index) => index as usize,
-            Part::Consumer(index) => index as usize + 1,
-            Part::Broker(_) => unreachable!("a broker is no client"),
-        };
-        let mut brokers = brokers.to_vec();
-        let count = brokers.len();
-        brokers.rotate_left(home % count);
-        Self::Client(amqp_classic::Role::client(params, part, work, brokers))
+        Self::Client(amqp_classic::Role::client(params, part, work, spread(part, brokers)))
     }
 }
 

@@ -246,3 +246,54 @@ impl Consumer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::queues::Outcome;
+    use crate::queues::tests::play;
+
+    const KOMBU: &str = "kombu = { visibility_timeout = \"5s\", unacked_restore_interval = \"1s\", \
+                         unacked_restore_throttle = 1 }";
+
+    /// Twenty messages of 0.2 s for two consumers, of which the second meets `fault`.
+    fn twenty(params: &str, fault: &str) -> Outcome {
+        play(
+            &format!(
+                "variants = [{{ redis_list = {{ prefetch = 1, {params} }} }}]\nhorizon = \"2ms\"\n\
+                 drain = \"60s\"\nproducers = {{ load = {{ open = {{ constant = \"10000/s\" }} }} }}\n\
+                 messages = {{ tasks = [{{ name = \"task\", service = \"200ms\" }}] }}\n"
+            ),
+            &format!("fault = [{{ {fault}, crash_process = {{ target = \"consumer-2\" }} }}]"),
+        )
+    }
+
+    fn at(point: &str) -> String {
+        format!("on = {{ node = \"consumer-2\", point = \"{point}\", count = 2 }}")
+    }
+
+    #[test]
+    fn a_consumer_that_dies_between_pop_and_note_loses_one() {
+        let verdict = twenty(KOMBU, &at("popped")).verdict;
+        assert_eq!((verdict.lost(), verdict.done, verdict.broken), (1, 19, 0));
+    }
+
+    #[test]
+    fn what_was_noted_is_put_back_by_the_sweep_after_the_visibility_timeout() {
+        let outcome = twenty(KOMBU, &at("started"));
+        assert_eq!((outcome.verdict.lost(), outcome.verdict.done), (0, 20));
+        assert_eq!(outcome.verdict.duplicate_deliveries, 1);
+    }
+
+    #[test]
+    fn an_effect_whose_note_was_not_taken_back_is_repeated() {
+        let verdict = twenty(KOMBU, &at("done")).verdict;
+        assert_eq!((verdict.lost(), verdict.duplicate_effects), (0, 1));
+    }
+
+    #[test]
+    fn without_notes_what_was_popped_is_gone() {
+        let verdict = twenty("no_ack = true", &at("started")).verdict;
+        assert!(0 < verdict.lost(), "{verdict:?}");
+        assert_eq!(verdict.duplicate_deliveries, 0);
+    }
+}

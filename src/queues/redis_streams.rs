@@ -283,3 +283,80 @@ impl Consumer {
         ctx.indicate(Indication::Cut);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::queues::tests::play;
+    use crate::queues::{Indication, Outcome};
+
+    /// Six entries at once, for consumers that come when all are there.
+    fn six(params: &str, consumers: u32, service: &str, faults: &str) -> Outcome {
+        play(
+            &format!(
+                "variants = [{{ redis_streams = {{ {params} }} }}]\nhorizon = \"6ms\"\n\
+                 drain = \"200s\"\nproducers = {{ load = {{ open = {{ constant = \"1000/s\" }} }} }}\n\
+                 consumers = {{ count = {consumers} }}\n\
+                 messages = {{ tasks = [{{ name = \"task\", service = \"{service}\" }}] }}\n"
+            ),
+            &format!(
+                "fault = [{{ at = \"0s\", for = \"100ms\", pause = {{ target = \"consumers\" }} }}\
+                 {faults}]"
+            ),
+        )
+    }
+
+    fn received(outcome: &Outcome) -> Vec<u64> {
+        let all = outcome.judge.history().iter().filter_map(|heard| match heard.told {
+            Indication::Received { serial, .. } => Some(serial.0),
+            _ => None,
+        });
+        all.collect()
+    }
+
+    #[test]
+    fn a_trimmed_stream_drops_what_nobody_has_read() {
+        let outcome = six("maxlen = 2", 1, "10ms", "");
+        assert_eq!(received(&outcome), [4, 5]);
+        assert_eq!(outcome.verdict.lost(), 4);
+    }
+
+    const CRASH: &str = ", { at = \"500ms\", crash_process = { target = \"consumer-1\" } }";
+
+    #[test]
+    fn what_a_dead_consumer_had_is_claimed_after_min_idle() {
+        let params = "count = 3, min_idle = \"20s\", claim_every = \"5s\"";
+        let outcome = six(params, 2, "1s", CRASH);
+        assert_eq!((outcome.verdict.lost(), outcome.verdict.done), (0, 6));
+        assert_eq!(outcome.verdict.duplicate_deliveries, 3);
+    }
+
+    #[test]
+    fn without_anybody_who_claims_it_stays_pending_for_ever() {
+        let outcome = six("count = 3, claim_every = \"0s\"", 2, "1s", CRASH);
+        assert_eq!((outcome.verdict.stalled, outcome.verdict.done), (3, 3));
+    }
+
+    #[test]
+    fn who_claims_too_early_does_what_another_is_at() {
+        let params = "count = 1, min_idle = \"2s\", claim_every = \"1s\"";
+        let outcome = six(params, 2, "5s", "");
+        assert!(0 < outcome.verdict.duplicate_effects, "{:?}", outcome.verdict);
+        assert_eq!(outcome.verdict.done, 6);
+    }
+
+    #[test]
+    fn what_has_been_delivered_too_often_may_be_given_up() {
+        let params = "count = 1, min_idle = \"1s\", claim_every = \"1s\", give_up_after = 3";
+        let outcome = play(
+            &format!(
+                "variants = [{{ redis_streams = {{ {params} }} }}]\nhorizon = \"2ms\"\n\
+                 drain = \"60s\"\nproducers = {{ load = {{ open = {{ constant = \"1000/s\" }} }} }}\n\
+                 messages = {{ tasks = [{{ name = \"task\", service = \"10ms\" }}], \
+                 poison = {{ numbers = [0] }} }}\n"
+            ),
+            "",
+        );
+        let deliveries = received(&outcome).iter().filter(|&&serial| serial == 0).count();
+        assert_eq!((deliveries, outcome.verdict.failed), (4, 1), "the fourth is not worked on");
+    }
+}

@@ -768,3 +768,72 @@ impl Consumer {
 
 /// The request that a consumer seems to wait for while it is away.
 const AWAY: u64 = u64::MAX;
+
+#[cfg(test)]
+mod tests {
+    use crate::queues::tests::play;
+    use crate::queues::{Indication, Outcome};
+
+    /// Messages of 1 s, two a second, for two consumers.
+    fn run(params: &str, messages: &str, faults: &str) -> Outcome {
+        play(
+            &format!(
+                "variants = [{{ sqs = {{ {params} }} }}]\nhorizon = \"5s\"\ndrain = \"400s\"\n\
+                 producers = {{ load = {{ open = {{ constant = \"2/s\" }} }} }}\n\
+                 messages = {{ tasks = [{{ name = \"task\", service = \"1s\" }}]{messages} }}\n"
+            ),
+            &format!("fault = [{faults}]"),
+        )
+    }
+
+    fn received(outcome: &Outcome) -> Vec<(u64, f64)> {
+        let all = outcome.judge.history().iter().filter_map(|heard| match heard.told {
+            Indication::Received { serial, .. } => Some((serial.0, heard.at.as_ns() as f64 / 1e9)),
+            _ => None,
+        });
+        all.collect()
+    }
+
+    const CRASH: &str = "{ on = { node = \"consumer-2\", point = \"started\" }, \
+                         crash_process = { target = \"consumer-2\" } }";
+
+    #[test]
+    fn what_was_not_deleted_is_visible_again_when_its_time_is_over() {
+        let outcome = run("", "", CRASH);
+        assert_eq!((outcome.verdict.lost(), outcome.verdict.done), (0, 10));
+        let all = received(&outcome);
+        let again = all.iter().enumerate().find_map(|(at, (serial, time))| {
+            let first = all[..at].iter().find(|(other, _)| other == serial)?;
+            Some(time - first.1)
+        });
+        assert!(again.is_some_and(|delay| (29.9..31.1).contains(&delay)), "{again:?}");
+    }
+
+    #[test]
+    fn nothing_of_a_group_is_given_out_while_one_of_it_is_invisible() {
+        let outcome = run("fifo = true", "", CRASH);
+        assert_eq!((outcome.verdict.reordered, outcome.verdict.done), (0, 10));
+        let mut serials: Vec<u64> = received(&outcome).iter().map(|(serial, _)| *serial).collect();
+        serials.dedup();
+        assert_eq!(serials, (0..10).collect::<Vec<u64>>(), "one after the other");
+    }
+
+    #[test]
+    fn what_was_received_too_often_goes_to_the_dead_letter_queue() {
+        let outcome = run(
+            "max_receive_count = 3, visibility_timeout = \"10s\"",
+            ", poison = { numbers = [2] }",
+            "",
+        );
+        assert_eq!((outcome.verdict.dead_lettered, outcome.verdict.done), (1, 9));
+        let deliveries = received(&outcome).iter().filter(|(serial, _)| *serial == 2).count();
+        assert_eq!(deliveries, 3);
+    }
+
+    #[test]
+    fn who_is_slower_than_the_timeout_does_it_again_and_cannot_delete_it() {
+        let outcome = run("visibility_timeout = \"500ms\", max_receive_count = 4", "", "");
+        assert!(0 < outcome.verdict.duplicate_effects);
+        assert_eq!(outcome.verdict.lost(), 0);
+    }
+}

@@ -178,3 +178,44 @@ fn what_was_sent_with_automatic_acknowledgement_dies_with_its_consumer() {
     assert_eq!((outcome.verdict.lost(), outcome.verdict.duplicate_deliveries), (received, 0));
     assert!(2 < received);
 }
+
+/// A task every 50 ms for two workers, of 10 ms save three of 2 s; the percentiles of the latency, in
+/// milliseconds, and how many took longer than 1 s.
+fn rare_long_tasks(variant: &str) -> (f64, f64, usize) {
+    let experiment = format!(
+        "variants = [{variant}]\nhorizon = \"20s\"\ndrain = \"30s\"\n\
+         producers = {{ load = {{ open = {{ constant = \"20/s\" }} }} }}\n\
+         messages = {{ tasks = [{{ name = \"add\", service = \"10ms\" }}], \
+         long = {{ numbers = [50, 150, 250], service = \"2s\" }} }}\n"
+    );
+    let (config, around) = read(&experiment, "");
+    let setup = Setup { config: &config, around: &around };
+    let watch = Watch { history: true, times: true };
+    let choice = &config.variants[0];
+    let outcome = simulate_watched(choice, setup, Seed(1), watch).expect("the choice was checked");
+    let times = outcome.judge.departures().iter();
+    let slow = times.filter(|(intended, done)| 1.0 < done.since(*intended).as_secs_f64());
+    let slow = slow.count();
+    let percentile = |p| outcome.judge.times.latency.quantile(p) as f64 / 1e6;
+    (percentile(0.5), percentile(0.99), slow)
+}
+
+#[test]
+fn a_worker_is_committed_to_what_it_has_prefetched_though_another_is_free() {
+    // One FIFO for all: nobody waits behind a long task while there is another worker.
+    let (fifo_p50, fifo_p99, fifo_slow) = rare_long_tasks("{ amqp_classic = { prefetch = 1 } }");
+    assert!(fifo_p50 < 20.0 && fifo_p99 < 50.0, "{fifo_p50} {fifo_p99}");
+    assert_eq!(fifo_slow, 3);
+    // Round robin over credit into a buffer for each worker: behind each long task wait as many as the
+    // multiplier says, and with early acknowledgement none of them is in the running task's stead.
+    let (p50, p99, slow) = rare_long_tasks("\"celery\"");
+    assert!(p50 < 20.0, "the median knows nothing of it: {p50}");
+    assert!(1000.0 < p99, "{p99}");
+    assert_eq!(slow, 3 + 3 * 4);
+    // The more is prefetched, the more wait.
+    let (_, _, slow_of_one) = rare_long_tasks("{ celery = { prefetch_multiplier = 1 } }");
+    assert_eq!(slow_of_one, 3 + 3);
+    // Late acknowledgement: the running task takes one of the credits.
+    let (_, _, slow_of_late) = rare_long_tasks("{ celery = { acks_late = true } }");
+    assert_eq!(slow_of_late, 3 + 3 * 3);
+}

@@ -144,6 +144,11 @@ pub const CONDITIONS: &[Condition] = &[
     set("V10", "F9", "consumer deleted", "delete_on_leave = true"),
     set("V10", "F9", "consumer only stops", ""),
     set("V10", "F11", "", "maxlen = 20"),
+    set("V11", "F5", "resend within the window, with message id", "msg_id = true"),
+    set("V11", "F5", "resend after the window or without id", ""),
+    set("V11", "F10", "", "max_deliver = 3"),
+    set("V11", "F11", "DiscardNew", "max_msgs = 20, discard = \"new\""),
+    set("V11", "F11", "DiscardOld", "max_msgs = 20"),
     Condition { script: Some(each_confirmed), ..set("V12", "F3", "confirmed messages", "") },
     // With nothing but the long task taken, nothing else waits behind it.
     Condition { is_instead: true, ..set("V12", "F8", "", "prefetch = 1") },

@@ -97,6 +97,47 @@ fn deliveries_of_first(outcome: &Outcome) -> String {
     count.count().to_string()
 }
 
+/// How many times message 0 is delivered until it first takes effect.
+fn deliveries_until_first_effect(outcome: &Outcome) -> String {
+    let until = outcome
+        .judge
+        .history()
+        .iter()
+        .take_while(|heard| !matches!(heard.told, Indication::Done(serial) if serial.0 == 0));
+    let count = until
+        .filter(|heard| matches!(heard.told, Indication::Received { serial, .. } if serial.0 == 0));
+    count.count().to_string()
+}
+
+/// What was delivered again: how many, how long after the first delivery, and whether it was served
+/// before what was new and still is to come.
+fn restored(outcome: &Outcome) -> String {
+    let mut first = BTreeMap::new();
+    let mut delays_s = Vec::new();
+    let mut is_again = Vec::new();
+    for heard in outcome.judge.history() {
+        let Indication::Received { serial, .. } = heard.told else { continue };
+        let since = *first.entry(serial).or_insert(heard.at);
+        is_again.push(since != heard.at);
+        if since != heard.at {
+            delays_s.push(heard.at.since(since).as_secs_f64());
+        }
+    }
+    let is_in_time = delays_s.iter().all(|delay| (5.0..=6.0).contains(delay));
+    let from = is_again.iter().position(|&again| again).unwrap_or(0);
+    let (together, rest) = is_again[from..].split_at(delays_s.len());
+    let is_head = together.iter().all(|&again| again) && !rest.is_empty();
+    let when = if is_in_time { "within 5 s to 6 s" } else { "at other times" };
+    let order = if is_head { "before what is new" } else { "not before what is new" };
+    format!("{} {when}, {order}", delays_s.len())
+}
+
+/// How often work was begun.
+fn starts(outcome: &Outcome) -> String {
+    let all = outcome.judge.history().iter();
+    all.filter(|heard| matches!(heard.told, Indication::Started(_))).count().to_string()
+}
+
 const DEAD_CONSUMER: &str = r#"
 [network]
 delay = "1ms"
@@ -307,6 +348,75 @@ for = "1ms"
 crash_process = { target = "consumer-3" }
 "#,
         show: rebalances,
+    },
+    Rule {
+        id: "r9",
+        what: "what a worker had that was killed, with a visibility timeout of 5 s and a sweep of 1 s",
+        expected: "4 within 5 s to 6 s, before what is new",
+        scenario: forty!(
+            "{ celery_redis = { acks_late = true, kombu = { visibility_timeout = \"5s\", \
+             unacked_restore_interval = \"1s\", unacked_restore_throttle = 1 } } }",
+            "crash_process"
+        ),
+        show: restored,
+    },
+    Rule {
+        id: "r29",
+        what: "a consumer with four entries is deleted",
+        expected: "lost 4, redelivered 0, repeated effects 0",
+        scenario: r#"
+[network]
+delay = "1ms"
+[experiment.queues]
+variants = [{ redis_streams = { count = 4, delete_on_leave = true } }]
+producers = { load = { open = { constant = "1000/s" } } }
+consumers = { count = 2 }
+messages = { tasks = [{ name = "task", service = "1s" }] }
+horizon = "10ms"
+drain = "300s"
+[[fault]]
+at = "0s"
+for = "100ms"
+pause = { target = "consumers" }
+[[fault]]
+at = "200ms"
+terminate = { target = "consumer-1" }
+"#,
+        show: counts,
+    },
+    Rule {
+        id: "r51",
+        what: "starts of two tasks of 10 s with a visibility timeout of 3 s and a sweep of 1 s",
+        expected: "6",
+        scenario: r#"
+[network]
+delay = "1ms"
+[experiment.queues]
+variants = [{ celery_redis = { acks_late = true, kombu = { visibility_timeout = "3s", unacked_restore_interval = "1s", unacked_restore_throttle = 1 } } }]
+producers = { load = { open = { constant = "1000/s" } } }
+consumers = { count = 2 }
+messages = { tasks = [{ name = "task", service = "10s" }] }
+horizon = "2ms"
+drain = "100s"
+"#,
+        show: starts,
+    },
+    Rule {
+        id: "r52",
+        what: "receives of a message of 100 s with a visibility timeout of 30 s until it is done",
+        expected: "4",
+        scenario: r#"
+[network]
+delay = "1ms"
+[experiment.queues]
+variants = ["sqs"]
+producers = { load = { open = { constant = "1000/s" } } }
+consumers = { count = 5 }
+messages = { tasks = [{ name = "task", service = "100s" }] }
+horizon = "1ms"
+drain = "600s"
+"#,
+        show: deliveries_until_first_effect,
     },
     Rule {
         id: "r60",

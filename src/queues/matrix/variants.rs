@@ -189,6 +189,20 @@ pub const VARIANTS: &[Variant] = &[
         ..PLAIN
     },
     Variant {
+        id: "V11",
+        title: "NATS JetStream R3, default sync",
+        name: "jetstream",
+        // Programs that publish and fetch one message after the other. The first server, which
+        // every script of a restart strikes, is one of three here and not the stream's leader: an
+        // election takes 4 to 9 s, and that would be another question.
+        params: "publish_window = 1, batch = 1, leader = 2",
+        brokers: 3,
+        leader: 2,
+        silence_s: 30.0,
+        patience_s: 30.0,
+        ..PLAIN
+    },
+    Variant {
         id: "V12",
         title: "RMQ quorum R3, delivery-limit 20",
         name: "amqp_quorum",
