@@ -20,14 +20,30 @@ pub fn against(brief: &Brief, reference: &str, summaries: &[Summary]) -> Option<
     if ps.is_empty() {
         return None;
     }
-    let mut adjusted = statistics::holm(&ps).into_iter();
+    let adjusted = statistics::holm(&ps);
+    let told = numbers.iter().flat_map(|n| n.others.iter().map(move |other| (n, other)));
+    let mut findings: Vec<String> = (told.zip(&adjusted))
+        .take(SENTENCES_MAX)
+        .map(|((number, other), &p)| {
+            let title = title(number.reference);
+            let said = other.said(&other.of.label(), reference, p, adjusted.len());
+            format!("{title}: {said}")
+        })
+        .collect();
+    if SENTENCES_MAX < adjusted.len() {
+        findings.push(format!("and {} more, in the tables", adjusted.len() - SENTENCES_MAX));
+    }
+    let mut adjusted = adjusted.into_iter();
     let tables = numbers.iter().map(|number| Block::Table(number.table(&mut adjusted)));
     Some(Section {
         heading: format!("{} against {reference}", brief.subject.name()),
-        findings: Vec::new(),
+        findings,
         blocks: tables.collect(),
     })
 }
+
+/// So many comparisons are told in a sentence.
+const SENTENCES_MAX: usize = 8;
 
 /// A number of the reference, and the same of all others.
 struct Number<'a> {
@@ -66,6 +82,9 @@ impl Number<'_> {
         let text = |text: &str| Cell::Text(text.to_owned());
         let mean = |summary: &Summary| Cell::Estimate(summary.estimate, Mark::None);
         let label = self.reference.label();
+        let paired = self.others.iter().filter_map(|other| other.ratio.or(other.difference));
+        let most = paired.map(|paired| paired.estimate.n).max().unwrap_or(0);
+        let seeds = super::counted(most as usize, "seed");
         let mut rows = vec![vec![text(&label), mean(self.reference), text("1")]];
         for (other, p) in self.others.iter().zip(adjusted) {
             let times = format!("{}, {}", other.in_words(), other.verdict(p));
@@ -76,7 +95,7 @@ impl Number<'_> {
             columns: vec![
                 column(&title, None),
                 column("mean", Some(metric.unit)),
-                column("seed by seed", None),
+                column(&format!("seed by seed, {seeds}"), None),
             ],
             rows,
             is_detail: false,
@@ -131,6 +150,39 @@ impl<'a> Compared<'a> {
                 format!("{sign}{mean} {spread}").trim_end().to_owned()
             }
             (None, None) => "–".to_owned(),
+        }
+    }
+
+    /// As [`Self::in_words`], with the number of seeds beside the interval:
+    /// `1.18 (1.16 .. 1.21, 32 seeds)`.
+    fn in_words_with_seeds(&self) -> String {
+        let words = self.in_words();
+        let Some(Paired { estimate, .. }) = self.ratio.or(self.difference) else { return words };
+        let seeds = super::counted(estimate.n as usize, "seed");
+        match words.strip_suffix(')') {
+            Some(open) => format!("{open}, {seeds})"),
+            None => format!("{words} ({seeds})"),
+        }
+    }
+
+    /// The sentence, and what it comes to: no difference where none is seen.
+    /// `among` so many comparisons some are far apart by chance.
+    fn said(&self, of: &str, to: &str, p: f64, among: usize) -> String {
+        let holds_one = match (self.ratio, self.difference) {
+            (Some(Paired { estimate, .. }), _) => estimate.low <= 1.0 && 1.0 <= estimate.high,
+            (None, Some(Paired { estimate, .. })) => estimate.low <= 0.0 && 0.0 <= estimate.high,
+            (None, None) => false,
+        };
+        match self.verdict(p) {
+            "no difference seen" if holds_one => format!(
+                "no difference was seen between {of} and {to}: {}",
+                self.in_words_with_seeds()
+            ),
+            "no difference seen" => {
+                let sentence = self.sentence(of, to);
+                format!("{sentence}, which may be chance among {among} comparisons")
+            }
+            verdict => format!("{}, {verdict}", self.sentence(of, to)),
         }
     }
 
@@ -210,6 +262,22 @@ mod tests {
         assert!(cells[1].starts_with("2.00") && cells[1].ends_with(", worse"), "{cells:?}");
         assert!(cells[2].ends_with(", the same"), "{cells:?}");
         assert!(cells[3].ends_with(", no difference seen"), "{cells:?}");
+    }
+
+    #[test]
+    fn each_comparison_is_a_sentence_with_its_interval_and_its_seeds() {
+        let mut records = runs("a", &[1.0, 2.0, 3.0]);
+        records.extend(runs("twice", &[2.0, 4.0, 6.1]));
+        records.extend(runs("noise", &[3.0, 2.0, 1.0]));
+        records.extend(runs("perhaps", &[1.5, 4.4, 6.0]));
+        let told = against(&BRIEF, "a", &summary::of(&records)).unwrap().findings;
+        let [twice, noise, perhaps] = told.as_slice() else { panic!("{told:?}") };
+        assert!(
+            twice.contains(": twice is 2.01 times a (") && twice.ends_with(", 3 seeds), worse")
+        );
+        assert!(noise.contains(": no difference was seen between noise and a: 1.00 ("), "{noise}");
+        let chance = ", 3 seeds), which may be chance among 3 comparisons";
+        assert!(perhaps.contains(": perhaps is ") && perhaps.ends_with(chance), "{perhaps}");
     }
 
     #[test]
