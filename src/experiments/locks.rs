@@ -7,15 +7,17 @@ use crate::config::{Config, Problems, Value};
 use crate::kernel::rng::Seed;
 use crate::kernel::time::SimTime;
 use crate::locks::matrix::{self, Base, FAULTS, Mode, VARIANTS, ms, timeline};
-use crate::locks::{self, CATALOGUE, Entry, LocksConfig, ShardConfig, Shards, measure, testbed};
+use crate::locks::{
+    self, CATALOGUE, Entry, LocksConfig, ShardConfig, Shards, course, measure, testbed,
+};
 use crate::model::directory::Directory;
 use crate::model::surroundings::Surroundings;
 use crate::record::brief::{Brief, Finding, Headline, Picture};
 use crate::record::summary::Statistic;
-use crate::record::{Metric, Record, Subject};
+use crate::record::{Metric, Record, Span, Subject};
 
 use super::Estimate;
-use super::matrix::{Cell, Course, Head, Layer, Matrix, Verdict};
+use super::matrix::{Cell, Course, Harm, Head, Layer, Matrix, Verdict};
 use super::sharding;
 use super::wing::Glue;
 
@@ -67,6 +69,15 @@ impl Glue for Locks {
     ) -> Record {
         locks::simulate(choice, config, &shards(config, seed), around, seed)
     }
+
+    fn course(
+        choice: &Choice,
+        config: &LocksConfig,
+        around: &Surroundings,
+        seed: Seed,
+    ) -> Vec<Span> {
+        course::whole(&locks::play(choice, config, &shards(config, seed), around, seed))
+    }
 }
 
 /// Which service has which lock under `seed`.
@@ -92,7 +103,11 @@ const BRIEF: Brief = Brief {
         Finding::Occurs { count: &measure::STALLED_LOCKS, what: "stalled lock" },
         Finding::Best(Headline::of(&measure::WAIT, Statistic::P99)),
     ],
-    pictures: &[Picture::Percentiles(&measure::WAIT), Picture::Course(&measure::GRANTS)],
+    pictures: &[
+        Picture::Lanes { verb: "believe that they hold the lock" },
+        Picture::Percentiles(&measure::WAIT),
+        Picture::Course(&measure::GRANTS),
+    ],
     side_by_side: &[],
 };
 
@@ -223,8 +238,17 @@ const FIRST_OTHER: &str = "first_other_grant_ms";
 fn verdict(computed: &matrix::Computed) -> Verdict {
     let shown = computed.letters.to_string();
     let first = computed.first_other_grant_ms.map_or(String::new(), |ms| format!("{ms:.0}"));
+    let letters = computed.letters;
+    let harm = if letters.belief || letters.effect {
+        Harm::Wrong
+    } else if letters.foreign_release || letters.stall {
+        Harm::Nuisance
+    } else {
+        Harm::None
+    };
     Verdict {
         letters: shown.replace('b', ""),
+        harm,
         shown,
         fields: vec![(FIRST_OTHER, first)],
         findings: computed.findings.iter().map(|finding| finding.text.clone()).collect(),

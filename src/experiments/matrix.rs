@@ -93,10 +93,24 @@ pub struct Verdict {
     pub letters: String,
     /// What tables show, which may say more.
     pub shown: String,
+    /// How bad it is.
+    pub harm: Harm,
     /// Further fields, by name.
     pub fields: Vec<(&'static str, String)>,
     /// What went wrong, in words.
     pub findings: Vec<String>,
+}
+
+/// How bad an outcome is.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Harm {
+    /// Nothing went wrong.
+    #[default]
+    None,
+    /// Somebody has to wait, to look or to do something again.
+    Nuisance,
+    /// Something is wrong or lost for good.
+    Wrong,
 }
 
 /// How a cell went.

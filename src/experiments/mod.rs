@@ -28,7 +28,7 @@ use crate::kernel::rng::Seed;
 use crate::kernel::time::{SimDuration, SimTime};
 use crate::model::directory::Directory;
 use crate::model::fault::FaultPlan;
-use crate::record::{Ending, Record, Subject};
+use crate::record::{Ending, Record, Span, Subject};
 
 pub use settle::{Settled, settled};
 pub use wing::{Laid, Listing, Wing};
@@ -50,6 +50,12 @@ pub trait Experiment: Debug + Send + Sync {
 
     /// Runs variant number `variant` under `seed`.
     fn simulate(&self, variant: usize, seed: Seed) -> Record;
+
+    /// The whole course of a run of variant number `variant` under `seed`, as far as there is one:
+    /// what a trace shows. A record has only the piece of it that makes its case.
+    fn course(&self, variant: usize, seed: Seed) -> Vec<Span> {
+        self.simulate(variant, seed).spans
+    }
 
     /// The faults that strike it under `seed`, drawn before any run.
     ///
@@ -108,6 +114,11 @@ impl Run {
         name
     }
 
+    /// Its whole course, as far as there is one.
+    pub fn course(&self) -> Vec<Span> {
+        self.experiment.course(self.variant, self.seed)
+    }
+
     fn carry_out(&self) -> Record {
         let record = self.experiment.simulate(self.variant, self.seed);
         assert_eq!(record.seed, self.seed, "a record must carry the seed that it was made under");
@@ -124,6 +135,8 @@ impl Run {
             samples: Vec::new(),
             curves: Vec::new(),
             profiles: Vec::new(),
+            flows: Vec::new(),
+            spans: Vec::new(),
             faults: Vec::new(),
             findings: Vec::new(),
             ending: Ending::Incomplete(format!("panicked: {why}")),

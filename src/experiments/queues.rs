@@ -14,7 +14,7 @@ use crate::record::brief::Brief;
 use crate::record::{Metric, Record, Subject};
 
 use super::Estimate;
-use super::matrix::{Cell, Course, Head, Layer, Matrix, Verdict};
+use super::matrix::{Cell, Course, Harm, Head, Layer, Matrix, Verdict};
 use super::wing::Glue;
 
 #[derive(Debug)]
@@ -173,7 +173,18 @@ impl Matrix for QueueMatrix {
 fn verdict(computed: &matrix::Computed) -> Verdict {
     let letters = computed.codes.to_string();
     let findings = computed.outcome.as_ref().map(|outcome| outcome.record.findings.clone());
+    let harm = |code: &Code| match code {
+        Code::Lost | Code::Duplicate => Harm::Wrong,
+        Code::Redelivered
+        | Code::Reordered
+        | Code::Stalled
+        | Code::DeadLettered
+        | Code::Rejected
+        | Code::Parked => Harm::Nuisance,
+        Code::NotApplicable => Harm::None,
+    };
     Verdict {
+        harm: computed.codes.0.iter().map(harm).max().unwrap_or_default(),
         shown: letters.clone(),
         letters,
         fields: Vec::new(),

@@ -86,6 +86,8 @@ fn impossible(choice: &Choice, seed: Seed, why: &dyn std::fmt::Display) -> Recor
         samples: Vec::new(),
         curves: Vec::new(),
         profiles: Vec::new(),
+        flows: Vec::new(),
+        spans: Vec::new(),
         faults: Vec::new(),
         findings: Vec::new(),
         ending: Ending::Incomplete(format!("the script cannot be carried out: {why}")),
@@ -132,6 +134,7 @@ const FINDINGS: &[Finding] = &[
 const PICTURES: &[Picture] = &[
     Picture::Load(&measure::NODE_KEYS),
     Picture::Floor { of: &measure::KEY_REMAP, floor: &measure::KEY_REMAP_FLOOR },
+    Picture::Handover(&measure::KEY_REMAP),
     Picture::Swept(Headline::value(&measure::KEY_SKEW)),
     Picture::Cost { cost: &measure::TABLE_BYTES, worth: &measure::KEY_SKEW },
 ];

@@ -68,6 +68,8 @@ fn settled_after(group: &Group<'_>, horizon: Option<SimTime>) -> Option<Option<S
         Picture::Load(_)
         | Picture::Floor { .. }
         | Picture::Percentiles(_)
+        | Picture::Handover(_)
+        | Picture::Lanes { .. }
         | Picture::Swept(_)
         | Picture::Cost { .. } => None,
     });
@@ -143,6 +145,8 @@ mod tests {
             samples: Vec::new(),
             curves: curves.collect(),
             profiles: Vec::new(),
+            flows: Vec::new(),
+            spans: Vec::new(),
             faults: Vec::new(),
             findings: Vec::new(),
             ending: Ending::Complete,

@@ -13,7 +13,7 @@ use crate::model::directory::Directory;
 use crate::model::fault::FaultPlan;
 use crate::model::surroundings::Surroundings;
 use crate::record::brief::Brief;
-use crate::record::{Metric, Record, Subject};
+use crate::record::{Metric, Record, Span, Subject};
 
 use super::{Estimate, Experiment};
 
@@ -88,6 +88,15 @@ pub(super) trait Glue: Debug + 'static {
     fn estimate(choice: &Choice, setup: &Self::Setup, around: &Surroundings) -> Estimate;
     /// Runs `choice` under `seed`.
     fn simulate(choice: &Choice, setup: &Self::Setup, around: &Surroundings, seed: Seed) -> Record;
+    /// The whole course of a run of `choice` under `seed`, as far as the wing tells one.
+    fn course(
+        choice: &Choice,
+        setup: &Self::Setup,
+        around: &Surroundings,
+        seed: Seed,
+    ) -> Vec<Span> {
+        Self::simulate(choice, setup, around, seed).spans
+    }
 }
 
 impl Wing {
@@ -188,6 +197,10 @@ impl<G: Glue> Experiment for AtWork<G> {
 
     fn simulate(&self, variant: usize, seed: Seed) -> Record {
         G::simulate(&self.variants()[variant], &self.setup, &self.around, seed)
+    }
+
+    fn course(&self, variant: usize, seed: Seed) -> Vec<Span> {
+        G::course(&self.variants()[variant], &self.setup, &self.around, seed)
     }
 
     fn faults(&self, seed: Seed) -> Result<FaultPlan, String> {

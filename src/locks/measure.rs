@@ -16,6 +16,7 @@ use crate::record::{
 };
 
 use super::LockId;
+use super::course;
 use super::history::{Grant, GrantEnd, History, WaitEnd};
 use super::judge::Verdicts;
 use super::section::Outcome;
@@ -46,6 +47,8 @@ pub(super) fn record(
         measures: report.measures,
         samples: report.samples,
         profiles: Vec::new(),
+        flows: Vec::new(),
+        spans: course::telling(played),
         faults: played.faults.clone(),
         findings: findings.into_iter().map(|finding| finding.text).collect(),
         ending: match played.run.end {

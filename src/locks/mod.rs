@@ -12,6 +12,7 @@
 //! source on top, an `impl` of [`LockProtocol`], its `mod` line and its row.
 
 mod chubby;
+pub mod course;
 mod elapsed_release;
 mod ensemble;
 mod etcd;

@@ -96,6 +96,14 @@ pub enum Picture {
     Percentiles(&'static Metric),
     /// A metric over virtual time, with the faults: from curves of the metric.
     Course(&'static Metric),
+    /// Who gave how much to whom, at the first event: from flows of the metric.
+    Handover(&'static Metric),
+    /// The piece of a run's course that makes its case, a lane for each that took part: from
+    /// spans.
+    Lanes {
+        /// What those with a belief do: "believe that they hold the lock".
+        verb: &'static str,
+    },
     /// A number over the values of a parameter that a sweep varies: drawn where there is one such
     /// parameter, and its values are numbers.
     Swept(Headline),

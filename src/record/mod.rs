@@ -124,6 +124,46 @@ pub struct FaultSpan {
     pub until: SimTime,
 }
 
+/// How much of something went from each of several named things to each other, such as keys from
+/// node to node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Flow {
+    /// What went.
+    pub metric: &'static Metric,
+    /// Which of several it is, such as the membership event; empty where there is one.
+    pub at: String,
+    /// The things.
+    pub names: Vec<String>,
+    /// How much each gave, a row for each that gave, with a number for each that got.
+    pub amounts: Vec<Vec<f64>>,
+}
+
+/// A stretch of virtual time in which something was so, or the instant of something that was done.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Span {
+    /// With whom: `client-3`, `resource`.
+    pub lane: String,
+    /// What kind of thing it is.
+    pub kind: SpanKind,
+    /// What it was, in a few words: `token 12`.
+    pub label: String,
+    /// From when.
+    pub from: SimTime,
+    /// Until when; the same as `from` for what takes no time.
+    pub until: SimTime,
+}
+
+/// What a [`Span`] can be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SpanKind {
+    /// Somebody believed to hold what only one may hold.
+    Belief,
+    /// An operation that was let through.
+    Accepted,
+    /// An operation that was refused.
+    Refused,
+}
+
 /// Which part of the world a record is about.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Subject {
@@ -163,6 +203,10 @@ pub struct Record {
     pub curves: Vec<Curve>,
     /// Values by node or the like.
     pub profiles: Vec<Profile>,
+    /// What went from where to where.
+    pub flows: Vec<Flow>,
+    /// The piece of the run's course that makes its case.
+    pub spans: Vec<Span>,
     /// The faults of the run.
     pub faults: Vec<FaultSpan>,
     /// What went wrong, in words, with its virtual time: the first few safety violations.
@@ -210,6 +254,24 @@ impl Better {
     /// What this name says.
     pub fn named(name: &str) -> Option<Self> {
         [Self::Higher, Self::Lower, Self::Neither].into_iter().find(|way| way.name() == name)
+    }
+}
+
+impl SpanKind {
+    const ALL: [Self; 3] = [Self::Belief, Self::Accepted, Self::Refused];
+
+    /// Its name in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Belief => "belief",
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// The kind of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 

@@ -10,7 +10,8 @@ use crate::kernel::rng::Seed;
 use crate::kernel::time::{SimDuration, SimTime};
 
 use super::{
-    Curve, Distribution, Ending, FaultSpan, Measure, Metric, Profile, Record, Sample, Subject,
+    Curve, Distribution, Ending, FaultSpan, Flow, Measure, Metric, Profile, Record, Sample, Span,
+    SpanKind, Subject,
 };
 
 /// Finds the metric of a subject by its name.
@@ -40,7 +41,7 @@ impl Record {
             .faults
             .iter()
             .map(|fault| json!([fault.label, fault.from.as_ns(), fault.until.as_ns()]));
-        json!({
+        let mut object = json!({
             "subject": self.subject.name(),
             "variant": self.variant,
             "point": self.point,
@@ -57,7 +58,24 @@ impl Record {
             },
             "events": self.event_count,
             "fingerprint": self.fingerprint,
-        })
+        });
+        // Most runs have neither.
+        if !self.flows.is_empty() {
+            let flows = self.flows.iter().map(|flow| {
+                let row = |row: &Vec<f64>| row.iter().copied().map(number).collect::<Vec<Json>>();
+                let amounts: Vec<Vec<Json>> = flow.amounts.iter().map(row).collect();
+                json!([flow.metric.name, flow.at, flow.names, amounts])
+            });
+            object["flows"] = flows.collect();
+        }
+        if !self.spans.is_empty() {
+            let spans = self.spans.iter().map(|span| {
+                let Span { lane, kind, label, from, until } = span;
+                json!([lane, kind.name(), label, from.as_ns(), until.as_ns()])
+            });
+            object["spans"] = spans.collect();
+        }
+        object
     }
 
     /// The record that `stored` was made from, with its metrics found by `metric_named`.
@@ -106,6 +124,26 @@ impl Record {
                     fair: if fair.is_null() { None } else { Some(float(fair)?) },
                 })
             })?,
+            flows: fields.each_if_any("flows", |[name, at, names, amounts]| {
+                let row = |row: &Json| list(row)?.iter().map(float).collect::<Result<_, _>>();
+                Ok(Flow {
+                    metric: metric(name)?,
+                    at: text(at)?,
+                    names: list(names)?.iter().map(text).collect::<Result<_, _>>()?,
+                    amounts: list(amounts)?.iter().map(row).collect::<Result<_, _>>()?,
+                })
+            })?,
+            spans: fields.each_if_any("spans", |[lane, kind, label, from, until]| {
+                let name = text(kind)?;
+                let kind = SpanKind::named(&name);
+                Ok(Span {
+                    lane: text(lane)?,
+                    kind: kind.ok_or_else(|| format!("no kind of span is called `{name}`"))?,
+                    label: text(label)?,
+                    from: instant(from)?,
+                    until: instant(until)?,
+                })
+            })?,
             faults: fields.each("faults", |[label, from, until]| {
                 let (from, until) = (instant(from)?, instant(until)?);
                 Ok(FaultSpan { label: text(label)?, from, until })
@@ -128,6 +166,15 @@ struct Fields<'a> {
 impl<'a> Fields<'a> {
     fn get(&self, name: &str) -> Result<&'a Json, String> {
         self.object.get(name).ok_or_else(|| format!("`{name}` is missing"))
+    }
+
+    /// As [`Self::each`], of a list that may be missing.
+    fn each_if_any<T, const N: usize>(
+        &self,
+        name: &str,
+        read: impl Fn([&Json; N]) -> Result<T, String>,
+    ) -> Result<Vec<T>, String> {
+        if self.object.contains_key(name) { self.each(name, read) } else { Ok(Vec::new()) }
     }
 
     /// What `read` makes of each item of the list `name`, taken apart into `N`.
@@ -227,6 +274,19 @@ mod tests {
                 at: at.clone(),
                 step: SimDuration::from_ns(333_333_333),
                 values: vec![1.0 / 3.0, f64::NEG_INFINITY, 0.0],
+            }],
+            flows: vec![Flow {
+                metric,
+                at: at.clone(),
+                names: vec!["node-1".into(), "node-2".into()],
+                amounts: vec![vec![0.0, 1.0 / 3.0], vec![f64::INFINITY, 0.0]],
+            }],
+            spans: vec![Span {
+                lane: "client-1".into(),
+                kind: SpanKind::Belief,
+                label: "token 7".into(),
+                from: SimTime::ZERO,
+                until: SimTime::END,
             }],
             profiles: vec![Profile {
                 metric,

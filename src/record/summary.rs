@@ -403,6 +403,8 @@ pub(crate) mod tests {
             samples: Vec::new(),
             curves: Vec::new(),
             profiles: Vec::new(),
+            flows: Vec::new(),
+            spans: Vec::new(),
             faults: Vec::new(),
             findings: Vec::new(),
             ending: Ending::Complete,

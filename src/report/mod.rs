@@ -14,7 +14,7 @@ pub mod stored;
 
 use crate::record::claims::Verdict;
 use crate::record::statistics::Estimate;
-use crate::record::{FaultSpan, Metric, Unit};
+use crate::record::{FaultSpan, Metric, Span, Unit};
 
 /// A report: what was asked, what was found, and how to find it again.
 #[derive(Clone, Debug, PartialEq)]
@@ -157,6 +157,8 @@ impl Column {
 pub enum Cell {
     /// Words.
     Text(String),
+    /// An outcome, and how bad it is.
+    Outcome(String, Tone),
     /// A number over seeds.
     Estimate(Estimate, Mark),
     /// Nothing was measured.
@@ -216,6 +218,51 @@ pub enum Plot {
         /// The mark to read each bar against, by series and group, and what the marks are.
         floor: Option<(String, Vec<Vec<Option<f64>>>)>,
     },
+    /// Squares whose darkness is a number, in a grid for each variant, with one scale for all.
+    Grids(Vec<Grid>),
+    /// What went on with each, below each other over a common stretch of time.
+    Lanes {
+        /// The lanes, from above.
+        lanes: Vec<Lane>,
+        /// The faults of that time.
+        faults: Vec<FaultSpan>,
+    },
+    /// Outcomes in letters, shaded by how bad they are.
+    Board {
+        /// The heads of the columns.
+        columns: Vec<String>,
+        /// The rows.
+        rows: Vec<BoardRow>,
+    },
+}
+
+/// A row of a board.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BoardRow {
+    /// Its name.
+    pub name: String,
+    /// An outcome for each column, and how bad it is; nothing where there is none.
+    pub cells: Vec<Option<(String, Tone)>>,
+}
+
+/// Who gave how much to whom.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grid {
+    /// Whose.
+    pub name: String,
+    /// The names of rows and columns alike.
+    pub names: Vec<String>,
+    /// A row for each that gave, with the mean over seeds for each that got.
+    pub amounts: Vec<Vec<f64>>,
+}
+
+/// What went on with one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lane {
+    /// With whom.
+    pub name: String,
+    /// What, in the order of its beginning.
+    pub spans: Vec<Span>,
 }
 
 /// What a horizontal axis is.

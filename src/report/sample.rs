@@ -6,8 +6,8 @@ use crate::record::brief::{Brief, Finding, Headline, Picture};
 use crate::record::claims::{Evidence, Level, Outcome, Verdict};
 use crate::record::summary::{self, Statistic};
 use crate::record::{
-    Better, Curve, Distribution, Ending, FaultSpan, Measure, Metric, Profile, Record, Sample,
-    Subject, Unit,
+    Better, Curve, Distribution, Ending, FaultSpan, Flow, Measure, Metric, Profile, Record, Sample,
+    Span, SpanKind, Subject, Unit,
 };
 use crate::report::compose::{Occasion, compose};
 use crate::report::{Provenance, Report};
@@ -54,7 +54,11 @@ pub(crate) static BRIEFS: [Brief; 3] = [
             },
             Finding::Best(Headline::value(&LOAD_SKEW)),
         ],
-        pictures: &[Picture::Load(&KEYS), Picture::Floor { of: &MOVED, floor: &MOVED_MIN }],
+        pictures: &[
+            Picture::Load(&KEYS),
+            Picture::Floor { of: &MOVED, floor: &MOVED_MIN },
+            Picture::Handover(&MOVED),
+        ],
         side_by_side: &[],
     },
     Brief {
@@ -68,7 +72,11 @@ pub(crate) static BRIEFS: [Brief; 3] = [
             Finding::Occurs { count: &LOST_UPDATES, what: "lost update" },
             Finding::Best(Headline::of(&WAIT, Statistic::P99)),
         ],
-        pictures: &[Picture::Percentiles(&WAIT), Picture::Course(&GRANTS)],
+        pictures: &[
+            Picture::Lanes { verb: "believe that they hold the lock" },
+            Picture::Percentiles(&WAIT),
+            Picture::Course(&GRANTS),
+        ],
         side_by_side: &[],
     },
     Brief {
@@ -141,6 +149,8 @@ fn blank(subject: Subject, variant: &str, seed: u64) -> Record {
         samples: Vec::new(),
         curves: Vec::new(),
         profiles: Vec::new(),
+        flows: Vec::new(),
+        spans: Vec::new(),
         faults: Vec::new(),
         findings: Vec::new(),
         ending: Ending::Complete,
@@ -170,8 +180,20 @@ fn ring(variant: &str, seed: u64, spread: f64, moved: f64) -> Record {
         measures.push(measure(&MOVED, event, own));
         measures.push(measure(&MOVED_MIN, event, floor));
     }
+    let names: Vec<String> = bars.iter().map(|(name, _)| name.clone()).collect();
+    // A ring hands the keys of the one that leaves to the others; the other variant mixes all.
+    let amount = |from: usize, to: usize| match (moved < 0.5, from == to) {
+        (_, true) => 0.0,
+        (true, false) if from != 2 => 0.0,
+        (true, false) => 0.083 / 11.0,
+        (false, false) => moved / 132.0,
+    };
+    let row = |from| (0..names.len()).map(|to| amount(from, to)).collect();
+    let amounts = (0..names.len()).map(row).collect();
+    let flow = Flow { metric: &MOVED, at: "leave n3".into(), names, amounts };
     let profile = Profile { metric: &KEYS, at: String::new(), bars, fair: Some(fair) };
-    Record { measures, profiles: vec![profile], ..blank(Subject::Rings, variant, seed) }
+    let (profiles, flows) = (vec![profile], vec![flow]);
+    Record { measures, profiles, flows, ..blank(Subject::Rings, variant, seed) }
 }
 
 fn faults() -> Vec<FaultSpan> {
@@ -222,7 +244,24 @@ fn lock(variant: &str, seed: u64, mean_ms: f64, lost: u32) -> Record {
     } else {
         Vec::new()
     };
+    let span = |client: u64, kind, from: u64, until: u64| Span {
+        lane: if kind == SpanKind::Belief { format!("client-{client}") } else { "resource".into() },
+        kind,
+        label: format!("token {}", 40 + client),
+        from: SimTime::from_ms(from),
+        until: SimTime::from_ms(until),
+    };
+    // Without a lost update the third waits until the second is done.
+    let third = if 0.0 < lost { 9_600 } else { 11_100 };
+    let spans = vec![
+        span(1, SpanKind::Belief, 7_900, 7_950),
+        span(2, SpanKind::Belief, 7_990, 11_050),
+        span(3, SpanKind::Belief, third, 11_200),
+        span(2, SpanKind::Accepted, 11_020, 11_020),
+        span(3, SpanKind::Refused, 11_150, 11_150),
+    ];
     Record {
+        spans,
         measures: vec![measure(&LOST_UPDATES, "", lost)],
         samples: vec![Sample { metric: &WAIT, at: String::new(), distribution }],
         curves: vec![curve],

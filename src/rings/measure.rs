@@ -17,7 +17,7 @@ use crate::kernel::rng::Seed;
 use crate::model::placement::{Key, Member, MemberId, Membership, Placement};
 use crate::model::popularity::Popularity;
 use crate::record::statistics;
-use crate::record::{Better, Ending, Measure, Metric, Profile, Record, Subject, Unit};
+use crate::record::{Better, Ending, Flow, Measure, Metric, Profile, Record, Subject, Unit};
 use crate::rings::copies::{Copies, CopyChange};
 use crate::rings::hash::{Hasher, mix, splitmix64};
 use crate::rings::script::{Stage, Step, script};
@@ -486,7 +486,13 @@ struct Change {
     survivors: Moved,
     /// Whether a member neither joins, nor leaves, nor gets another weight; by id.
     survives: Vec<bool>,
+    /// How many keys each member gave to each other one, a row for each that gave, by id; nothing
+    /// where they are many.
+    pairs: Vec<Vec<u64>>,
 }
+
+/// Among so many members it is told who gave keys to whom.
+const PAIRED_MAX: usize = 16;
 
 #[derive(Default)]
 struct Moved {
@@ -496,7 +502,8 @@ struct Moved {
 
 impl Change {
     fn new(stage: &Stage, before: &Membership) -> Self {
-        let mut survives = vec![false; stage.members.id_bound()];
+        let bound = stage.members.id_bound();
+        let mut survives = vec![false; bound];
         for (id, member) in stage.members.iter() {
             let weight = before.get(id).map(|member| member.weight.to_bits());
             survives[id.index()] = weight == Some(member.weight.to_bits());
@@ -507,6 +514,7 @@ impl Change {
             moved: Moved::default(),
             survivors: Moved::default(),
             survives,
+            pairs: if bound <= PAIRED_MAX { vec![vec![0; bound]; bound] } else { Vec::new() },
         }
     }
 
@@ -518,6 +526,9 @@ impl Change {
         }
         self.moved.keys += 1;
         self.moved.requests += share;
+        if let Some(given) = self.pairs.get_mut(from.index()) {
+            given[to.index()] += 1;
+        }
         if self.survives[from.index()] && self.survives[to.index()] {
             self.survivors.keys += 1;
             self.survivors.requests += share;
@@ -605,6 +616,8 @@ impl Report {
                 samples: Vec::new(),
                 curves: Vec::new(),
                 profiles: Vec::new(),
+                flows: Vec::new(),
+                spans: Vec::new(),
                 faults: Vec::new(),
                 findings: Vec::new(),
                 ending: Ending::Complete,
@@ -667,6 +680,7 @@ impl Report {
         self.add(&KEY_REMAP_FLOOR, at, floor as f64 / count);
         self.add(&KEY_REMAP_EXCESS, at, (change.moved.keys - floor) as f64 / count);
         self.add(&KEY_REMAP_SURVIVORS, at, change.survivors.keys as f64 / count);
+        self.flow(at, change, before, &stage.members, count);
 
         let gains = change.before.requests.iter().zip(&change.after.requests);
         let floor: f64 = gains.map(|(before, after)| (after - before).max(0.0)).sum();
@@ -685,6 +699,34 @@ impl Report {
             })
             .sum();
         self.add(&REMAP_FAIR, at, fair);
+    }
+
+    /// Who gave keys to whom, as shares of all keys: among those that were there before or are
+    /// there after.
+    fn flow(
+        &mut self,
+        at: &str,
+        change: &Change,
+        before: &Membership,
+        after: &Membership,
+        count: f64,
+    ) {
+        if change.pairs.is_empty() {
+            return;
+        }
+        let mut all: Vec<(MemberId, &Member)> = before.iter().chain(after.iter()).collect();
+        all.sort_by_key(|(id, _)| *id);
+        all.dedup_by_key(|(id, _)| *id);
+        let row = |(from, _): &(MemberId, &Member)| {
+            let given = &change.pairs[from.index()];
+            all.iter().map(|(to, _)| given[to.index()] as f64 / count).collect()
+        };
+        self.record.flows.push(Flow {
+            metric: &KEY_REMAP,
+            at: at.to_owned(),
+            names: all.iter().map(|(_, member)| member.name.clone()).collect(),
+            amounts: all.iter().map(row).collect(),
+        });
     }
 
     fn tables(&mut self, at: &str, placement: &dyn Placement, members: &Membership) {

@@ -4,15 +4,22 @@ use std::collections::BTreeMap;
 
 use super::{Composer, NAMED_MAX, each_or_ends};
 use crate::kernel::rng::Seed;
+use crate::kernel::time::SimDuration;
 use crate::record::brief::{Finding, Headline, Picture};
 use crate::record::statistics::{self, Estimate};
-use crate::record::summary::{Group, Statistic, common};
-use crate::record::{Better, Curve, FaultSpan, Metric, Profile, Record, Sample, Unit};
-use crate::report::quantity::{Scale, show_times};
-use crate::report::{BarSeries, Chart, Horizontal, Plot, Point, Series};
+use crate::record::summary::{self, Group, Statistic, common};
+use crate::record::{
+    Better, Curve, FaultSpan, Flow, Metric, Profile, Record, Sample, Span, SpanKind, Unit,
+};
+use crate::report::quantity::{Scale, show, show_times};
+use crate::report::{BarSeries, Chart, Grid, Horizontal, Lane, Plot, Point, Series};
 
 /// A chart has so many colours that can be told apart.
 const DRAWN_MAX: usize = 6;
+/// From so many times as much on it is told as times and not as a share.
+const TIMES_FROM: f64 = 1.5;
+/// So many grids stand beside each other.
+const GRIDS_MAX: usize = 3;
 /// A title names so many variants, or else the two at the ends.
 const TITLE_ROOM: usize = 3;
 
@@ -23,6 +30,8 @@ impl<'a> Composer<'a> {
             Picture::Floor { of, floor } => self.floor_chart(of, floor).into_iter().collect(),
             Picture::Percentiles(metric) => self.percentile_charts(metric),
             Picture::Course(metric) => self.course_charts(metric),
+            Picture::Handover(metric) => self.handover_chart(metric).into_iter().collect(),
+            Picture::Lanes { verb } => self.lanes_chart(verb).into_iter().collect(),
             Picture::Swept(headline) => self.swept_charts(headline),
             Picture::Cost { cost, worth } => self.cost_chart(cost, worth).into_iter().collect(),
         }
@@ -48,42 +57,50 @@ impl<'a> Composer<'a> {
     /// `headline` over the one parameter that varies, a chart for each place.
     fn swept_charts(&self, headline: Headline) -> Vec<Chart> {
         let Some(parameter) = self.varied() else { return Vec::new() };
+        // Where others vary too, what they are at their first values is drawn, and the subtitle
+        // says so.
+        let held = self.held(&parameter);
         let places = self.places(headline.metric, headline.statistic);
-        let chart = |(index, at): (usize, &&str)| self.swept_chart(headline, &parameter, index, at);
+        let chart = |(index, at): (usize, &&str)| {
+            self.swept_chart(headline, (&parameter, &held), index, at)
+        };
         // Later places repeat the first one's shape; the tables have them.
         places.iter().enumerate().take(1).filter_map(chart).collect()
     }
 
-    /// The name of the parameter that varies, where it is one, and all its values are numbers.
+    /// The name of the first parameter that varies and has only numbers for values.
     fn varied(&self) -> Option<String> {
-        let mut names: Vec<&str> = Vec::new();
-        for (name, value) in self.groups.iter().flat_map(|group| group.point) {
-            value.parse::<f64>().ok().filter(|value| value.is_finite())?;
-            if !names.contains(&name.as_str()) {
-                names.push(name);
-            }
-        }
-        match names.as_slice() {
-            [name] => Some((*name).to_owned()),
-            _ => None,
-        }
+        let (first, _) = self.groups.first()?.point.iter().find(|(name, _)| {
+            let values = self.groups.iter().flat_map(|group| group.point);
+            values.filter(|(other, _)| other == name).all(|(_, value)| number(value).is_some())
+        })?;
+        Some(first.clone())
+    }
+
+    /// The parameters beside `varied` at their first values.
+    fn held(&self, varied: &str) -> Vec<(String, String)> {
+        let first = self.groups.first().map_or(&[][..], |group| group.point);
+        first.iter().filter(|(name, _)| name != varied).cloned().collect()
     }
 
     fn swept_chart(
         &self,
         headline: Headline,
-        parameter: &str,
+        (parameter, held): (&str, &[(String, String)]),
         index: usize,
         at: &str,
     ) -> Option<Chart> {
         let metric = headline.metric;
         let mut series: Vec<Series> = Vec::new();
         for (group, summary) in self.groups.iter().zip(self.row(headline, at)) {
-            let (Some(summary), Some((_, value))) = (summary, group.point.first()) else {
+            let Some(summary) = summary else { continue };
+            let others = group.point.iter().filter(|(name, _)| name != parameter);
+            let of_point = group.point.iter().find(|(name, _)| name == parameter);
+            let Some(x) = of_point.and_then(|(_, value)| number(value)) else { continue };
+            if !others.eq(held) {
                 continue;
-            };
+            }
             let estimate = summary.estimate;
-            let x: f64 = value.parse().ok()?;
             let point = Point { x, y: estimate.mean, low: estimate.low, high: estimate.high };
             let known = series.iter().position(|line| line.name == group.variant);
             match known {
@@ -120,8 +137,9 @@ impl<'a> Composer<'a> {
             description: format!("{} over {parameter}. {title}.", metric.title),
             title,
             subtitle: format!(
-                "{} over {parameter}; mean of {}, band: 95 % interval",
+                "{} over {parameter}{}; mean of {}, band: 95 % interval",
                 metric.title,
+                summary::label("", held),
                 self.seeds()
             ),
             y_label: metric.title.to_owned(),
@@ -196,6 +214,122 @@ impl<'a> Composer<'a> {
                 reference: None,
                 faults: Vec::new(),
             },
+        })
+    }
+
+    /// Who gave how much to whom at the first event, a grid for each of the first variants.
+    fn handover_chart(&self, metric: &'static Metric) -> Option<Chart> {
+        let flows = |group: &Group<'a>| -> Vec<&'a Flow> {
+            let runs = group.runs.iter().copied();
+            let of_run = |run: &'a Record| run.flows.iter().find(|f| f.metric.name == metric.name);
+            runs.filter_map(of_run).collect()
+        };
+        let mut grids = Vec::new();
+        let mut pairs: Vec<(String, f64)> = Vec::new();
+        let mut at = None;
+        let mut seeds = 0;
+        for group in &self.groups {
+            let mut of_group = flows(group);
+            let Some(first) = of_group.first().copied() else { continue };
+            // A node picked at random differs from seed to seed, and so does the grid.
+            of_group.retain(|flow| flow.at == first.at && flow.names == first.names);
+            let is_shown = *at.get_or_insert(&first.at) == &first.at && grids.len() < GRIDS_MAX;
+            if !is_shown {
+                continue;
+            }
+            let count = of_group.len() as f64;
+            let mean = |row: usize, column: usize| {
+                of_group.iter().map(|flow| flow.amounts[row][column]).sum::<f64>() / count
+            };
+            let sides = 0..first.names.len();
+            let row = |row| sides.clone().map(|column| mean(row, column)).collect();
+            let given = |flow: &&Flow| flow.amounts.iter().flatten().filter(|a| 0.0 < **a).count();
+            let all: usize = of_group.iter().map(given).sum();
+            pairs.push((group.label(), all as f64 / count));
+            seeds = seeds.max(of_group.len());
+            grids.push(Grid {
+                name: group.label(),
+                names: first.names.clone(),
+                amounts: sides.clone().map(row).collect(),
+            });
+        }
+        let at = at?;
+        let scale =
+            Scale::of(Unit::Ratio, &pairs.iter().map(|(_, n)| n.round()).collect::<Vec<_>>());
+        let each = each_or_ends(&pairs, TITLE_ROOM, |name, n| {
+            format!("{} with {name}", scale.show(n.round()))
+        });
+        // What is counted stands behind the first number alone.
+        let each = each.replacen(" with ", " pairs of nodes with ", 1);
+        let title = format!("{}, {at}: between {each}", sentence_case(metric.title));
+        let left_out = self.groups.len().saturating_sub(grids.len());
+        let note = if 0 < left_out {
+            format!("; {left_out} variants more have none")
+        } else {
+            String::new()
+        };
+        Some(Chart {
+            name: format!("{}-handover", self.name(metric, 0)),
+            description: format!("Who gives to whom, as a grid for each variant. {title}."),
+            title,
+            subtitle: format!(
+                "rows give, columns get; mean of {}{note}",
+                super::counted(seeds, "seed")
+            ),
+            y_label: metric.title.to_owned(),
+            y_unit: metric.unit,
+            plot: Plot::Grids(grids),
+        })
+    }
+
+    /// The piece of a run's course that makes its case: of the first run in which two were at it
+    /// at once, or else of the first run.
+    fn lanes_chart(&self, verb: &str) -> Option<Chart> {
+        let runs =
+            || self.groups.iter().flat_map(|group| group.runs.iter().map(move |run| (group, *run)));
+        let told = || runs().filter(|(_, run)| !run.spans.is_empty());
+        let (group, run, both) = told()
+            .find_map(|(group, run)| both_at_once(&run.spans).map(|both| (group, run, Some(both))))
+            .or_else(|| told().next().map(|(group, run)| (group, run, None)))?;
+        let from = run.spans.iter().map(|span| span.from).min()?;
+        let until = run.spans.iter().map(|span| span.until).max()?;
+        let whose = format!("{}, seed {}", group.label(), run.seed.0);
+        let show = |time: SimDuration| show(Unit::Nanoseconds, time.as_ns() as f64);
+        let title = match both {
+            Some((one, other, overlap)) => {
+                // What lasts to the end of the piece may last on.
+                let goes_on = one.until.min(other.until) == until;
+                let least = if goes_on { "at least " } else { "" };
+                let (one, other) = (&one.lane, &other.lane);
+                format!("{whose}: {one} and {other} both {verb}, for {least}{}", show(overlap))
+            }
+            None => format!("{whose}: at no time do two {verb}"),
+        };
+        let mut names: Vec<&str> = Vec::new();
+        for span in &run.spans {
+            if !names.contains(&span.lane.as_str()) {
+                names.push(&span.lane);
+            }
+        }
+        let lanes: Vec<Lane> = names
+            .into_iter()
+            .map(|name| Lane {
+                name: name.to_owned(),
+                spans: run.spans.iter().filter(|span| span.lane == name).cloned().collect(),
+            })
+            .collect();
+        let faults = run.faults.iter().filter(|fault| from <= fault.until && fault.from <= until);
+        Some(Chart {
+            name: format!("{}-lanes", self.brief.subject.name()),
+            description: format!("Who did what when, a lane each. {title}."),
+            title,
+            subtitle: format!(
+                "bars: those who {verb}, dark where two do; resource: a mark for each write let \
+                 through, a cross for what was refused"
+            ),
+            y_label: "a piece of the course".to_owned(),
+            y_unit: Unit::Count,
+            plot: Plot::Lanes { lanes, faults: faults.cloned().collect() },
         })
     }
 
@@ -405,7 +539,14 @@ impl<'a> Composer<'a> {
             return None;
         }
         let place = if at.is_empty() { String::new() } else { format!(", {at}") };
-        let title = if under.is_empty() {
+        let is_multiplied = under.iter().any(|(_, share)| TIMES_FROM <= *share);
+        let title = if is_multiplied {
+            let each = each_or_ends(&under, TITLE_ROOM, |name, times| {
+                format!("{name} {}", show_times(times))
+            });
+            let title = sentence_case(metric.title);
+            format!("{title}{place} under faults: {each} times that without")
+        } else if under.is_empty() {
             format!(
                 "{}{place}: {}",
                 sentence_case(metric.title),
@@ -439,6 +580,20 @@ impl<'a> Composer<'a> {
     }
 }
 
+/// The first two spans of belief that overlap in different lanes, and for how long they do.
+fn both_at_once(spans: &[Span]) -> Option<(&Span, &Span, SimDuration)> {
+    let mut beliefs: Vec<&Span> =
+        spans.iter().filter(|span| span.kind == SpanKind::Belief).collect();
+    beliefs.sort_by_key(|span| span.from);
+    beliefs.iter().enumerate().find_map(|(index, later)| {
+        let earlier = beliefs[..index].iter();
+        let overlaps =
+            |it: &&&Span| it.lane != later.lane && later.from < it.until.min(later.until);
+        let earlier = earlier.copied().find(|it| overlaps(&it))?;
+        Some((earlier, *later, earlier.until.min(later.until).since(later.from)))
+    })
+}
+
 fn sentence_case(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
@@ -447,6 +602,14 @@ fn sentence_case(text: &str) -> String {
 /// `a 12.1 ms, b 9.0 ms`: in one unit.
 fn each_with_unit(unit: Unit, values: &[(String, f64)]) -> String {
     let scale = Scale::of(unit, &values.iter().map(|(_, value)| *value).collect::<Vec<_>>());
+    let shown: Vec<String> = values.iter().map(|(_, value)| scale.show_with_unit(*value)).collect();
+    // Where nothing can be told apart there are no ends to name.
+    if let [first, .., _] = shown.as_slice()
+        && shown.iter().all(|other| other == first)
+    {
+        let is_none = values.iter().all(|(_, value)| value.to_bits() == 0);
+        return if is_none { "none with any of them".into() } else { format!("{first} with each") };
+    }
     let show = |name: &str, value: f64| format!("{name} {}", scale.show_with_unit(value));
     each_or_ends(values, TITLE_ROOM, show)
 }
@@ -457,6 +620,11 @@ fn profiles_of<'a>(group: &Group<'a>, metric: &Metric) -> Vec<&'a Profile> {
         run.profiles.iter().find(|profile| profile.metric.name == metric.name)
     };
     group.runs.iter().filter_map(of_run).collect()
+}
+
+/// The finite number that a parameter's value is.
+fn number(value: &str) -> Option<f64> {
+    value.parse::<f64>().ok().filter(|value| value.is_finite())
 }
 
 /// The value of each rank over the runs: the least loaded node of each, the next, and so on.

@@ -154,7 +154,7 @@ mod tests {
                 let Cell::Text(name) = &row[0] else { panic!("{row:?}") };
                 let marks = row[1..].iter().filter_map(|cell| match cell {
                     Cell::Estimate(_, mark) => Some(*mark),
-                    Cell::Text(_) | Cell::Empty => None,
+                    Cell::Text(_) | Cell::Outcome(..) | Cell::Empty => None,
                 });
                 (name.clone(), marks.collect())
             })

@@ -87,6 +87,35 @@ fn numbers(chart: &Chart) -> Result<Artefact, RenderError> {
                 }
             }
         }
+        Plot::Grids(grids) => {
+            sheet = Sheet::new(&["series", "from", "to", "mean", "unit"])?;
+            for grid in grids {
+                for (from, amounts) in grid.names.iter().zip(&grid.amounts) {
+                    for (to, amount) in grid.names.iter().zip(amounts) {
+                        let names = [&grid.name, from, to].map(|name| text(name));
+                        let [series, from, to] = names.each_ref().map(String::as_str);
+                        sheet.row(&[series, from, to, &number(*amount), unit])?;
+                    }
+                }
+            }
+        }
+        Plot::Board { columns, rows } => {
+            sheet = Sheet::new(&["row", "column", "outcome"])?;
+            for row in rows {
+                for (column, cell) in columns.iter().zip(&row.cells) {
+                    let Some((outcome, _)) = cell else { continue };
+                    sheet.row(&[&text(&row.name), &text(column), &text(outcome)])?;
+                }
+            }
+        }
+        Plot::Lanes { lanes, .. } => {
+            sheet = Sheet::new(&["lane", "kind", "label", "from_ns", "until_ns"])?;
+            for span in lanes.iter().flat_map(|lane| &lane.spans) {
+                let [from, until] = [span.from, span.until].map(|at| at.as_ns().to_string());
+                let (lane, label) = (text(&span.lane), text(&span.label));
+                sheet.row(&[&lane, span.kind.name(), &label, &from, &until])?;
+            }
+        }
     }
     sheet.finish(&format!("charts/{}.csv", chart.name))
 }

@@ -249,7 +249,15 @@ impl Page {
                 .enumerate()
                 .map(|(index, cell)| match index {
                     0 => format!("<th scope=\"row\">{}</th>", escape(&cell.text)),
-                    _ => format!("<td{}>{}</td>", class(index), show(cell)),
+                    _ => {
+                        let class = match cell.tone {
+                            None => class(index),
+                            Some(Tone::Good) => " class=\"outcome\"",
+                            Some(Tone::Warning | Tone::Unknown) => " class=\"outcome warned\"",
+                            Some(Tone::Bad) => " class=\"outcome harmed\"",
+                        };
+                        format!("<td{class}>{}</td>", show(cell))
+                    }
                 })
                 .collect();
             put!(self, "<tr>{}</tr>", cells.concat());
@@ -442,6 +450,11 @@ mod tests {
                 };
                 0.2126 * channel(0) + 0.7152 * channel(1) + 0.0722 * channel(2)
             };
+            for shade in ["warned", "harmed"] {
+                let (a, b) = (luminance("ink"), luminance(shade));
+                let contrast = (a.max(b) + 0.05) / (a.min(b) + 0.05);
+                assert!(4.5 <= contrast, "{theme}: ink on {shade}: {contrast:.2}");
+            }
             for text in ["ink", "muted", "link", "good", "warn", "bad"] {
                 for ground in ["paper", "panel"] {
                     let (a, b) = (luminance(text), luminance(ground));

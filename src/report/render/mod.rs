@@ -14,12 +14,13 @@ mod markdown;
 mod metrics;
 mod terminal;
 mod text;
+mod trace;
 mod vega;
 
 use std::fmt;
 
 use super::quantity::{Scale, show};
-use super::{Block, Cell, Chart, Mark, Report, Sheet, Table};
+use super::{Block, Cell, Chart, Mark, Report, Sheet, Table, Tone};
 use crate::record::Record;
 use crate::record::claims::{Evidence, Outcome, Verdict};
 use crate::record::statistics::Estimate;
@@ -30,6 +31,7 @@ pub(super) use json::SCHEMA as JSON_SCHEMA;
 pub use gate::{Judged, annotations, junit, summary as step_summary};
 pub use metrics::{benchmark, openmetrics};
 pub use terminal::{Screen, terminal};
+pub use trace::trace;
 
 /// `sheet` as a page that needs nothing else.
 ///
@@ -37,6 +39,17 @@ pub use terminal::{Screen, terminal};
 /// Where a chart could not be drawn.
 pub fn sheet_as_html(sheet: &Sheet) -> Result<String, RenderError> {
     html::sheet(sheet)
+}
+
+/// `chart` as an SVG document.
+///
+/// # Errors
+/// Where it could not be drawn, or the program was built without charts.
+pub fn chart_as_svg(chart: &Chart) -> Result<String, RenderError> {
+    #[cfg(feature = "charts")]
+    return chart::svg(chart);
+    #[cfg(not(feature = "charts"))]
+    Err(RenderError(format!("{}: built without the feature `charts`", chart.name)))
 }
 
 /// `sheet` as Markdown.
@@ -186,6 +199,8 @@ struct Shown {
     /// `*`, `=` or nothing.
     mark: &'static str,
     is_number: bool,
+    /// How bad it is, for an outcome.
+    tone: Option<Tone>,
 }
 
 /// What the signs in a table mean.
@@ -202,7 +217,7 @@ fn lay_out(table: &Table) -> Grid {
             .iter()
             .filter_map(|row| match row.get(index) {
                 Some(Cell::Estimate(estimate, _)) => Some(*estimate),
-                Some(Cell::Text(_) | Cell::Empty) | None => None,
+                Some(Cell::Text(_) | Cell::Outcome(..) | Cell::Empty) | None => None,
             })
             .collect();
         let scale = column.unit.map(|unit| Scale::of_estimates(unit, &estimates));
@@ -230,7 +245,11 @@ fn show_cell(cell: Option<&Cell>, scale: Option<Scale>) -> Shown {
                 Mark::Tied => "=",
             },
             is_number: true,
+            tone: None,
         },
+        (Some(Cell::Outcome(text, tone)), _) => {
+            Shown { text: text.clone(), tone: Some(*tone), ..Shown::default() }
+        }
         (Some(Cell::Text(text)), _) => Shown { text: text.clone(), ..Shown::default() },
         (Some(Cell::Empty | Cell::Estimate(..)) | None, scale) => {
             Shown { text: "–".to_owned(), is_number: scale.is_some(), ..Shown::default() }
@@ -347,7 +366,7 @@ mod tests {
     #[test]
     fn pictures_are_the_same_everywhere() {
         let files = all_files(&sample::records(3));
-        for name in ["rings-moved", "queues-latency"] {
+        for name in ["rings-moved", "rings-moved-handover", "locks-lanes", "queues-latency"] {
             let path = format!("charts/{name}.svg");
             let file = files.iter().find(|file| file.path == path).unwrap();
             insta::assert_snapshot!(name, String::from_utf8(file.bytes.clone()).unwrap());

@@ -7,8 +7,8 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::{Artefact, text::clean};
-use crate::record::Unit;
-use crate::report::{Chart, Horizontal, Plot, Report};
+use crate::record::{FaultSpan, Unit};
+use crate::report::{BoardRow, Chart, Grid, Horizontal, Lane, Plot, Report};
 
 const SCHEMA: &str = "https://vega.github.io/schema/vega-lite/v5.json";
 
@@ -18,7 +18,7 @@ pub(super) fn charts(report: &Report) -> Vec<Artefact> {
 }
 
 fn file(chart: &Chart) -> Artefact {
-    let spec = format!("{:#}\n", spec(chart));
+    let spec = format!("{}\n", spec(chart));
     Artefact { path: format!("charts/{}.vl.json", chart.name), bytes: spec.into_bytes() }
 }
 
@@ -27,12 +27,18 @@ fn spec(chart: &Chart) -> Json {
         "$schema": SCHEMA,
         "title": { "text": clean(&chart.title), "subtitle": clean(&chart.subtitle), "anchor": "start" },
         "description": clean(&chart.description),
-        "width": 640,
-        "height": 300,
     });
+    if !matches!(chart.plot, Plot::Grids(_)) {
+        // Each of several grids has a size of its own.
+        spec["width"] = json!(640);
+        spec["height"] = json!(300);
+    }
     let more = match &chart.plot {
         Plot::Lines { .. } => lines(chart),
         Plot::Bars { .. } => bars(chart),
+        Plot::Grids(grids) => self::grids(chart, grids),
+        Plot::Lanes { lanes, faults } => self::lanes(lanes, faults),
+        Plot::Board { columns, rows } => board(columns, rows),
     };
     for (name, value) in more {
         spec[name] = value;
@@ -107,27 +113,136 @@ fn lines(chart: &Chart) -> Parts {
             "encoding": { "y": { "field": "level", "type": "quantitative" } },
         }));
     }
-    if !faults.is_empty() {
-        let spans: Vec<Json> = faults
-            .iter()
-            .map(|fault| {
-                json!({
-                    "fault": clean(&fault.label),
-                    "from": fault.from.as_secs_f64(),
-                    "until": fault.until.as_secs_f64(),
-                })
-            })
-            .collect();
-        layer.push(json!({
+    layer.extend(tinted(faults));
+    vec![("data", json!({ "values": rows })), ("layer", json!(layer))]
+}
+
+/// The stretches of time that faults took; nothing where there was none.
+fn tinted(faults: &[FaultSpan]) -> Option<Json> {
+    let span = |fault: &FaultSpan| {
+        json!({
+            "fault": clean(&fault.label),
+            "from": fault.from.as_secs_f64(),
+            "until": fault.until.as_secs_f64(),
+        })
+    };
+    let spans: Vec<Json> = faults.iter().map(span).collect();
+    (!spans.is_empty()).then(|| {
+        json!({
             "data": { "values": spans },
-            "mark": { "type": "rect", "opacity": 0.15, "color": "#D55E00" },
+            "mark": { "type": "rect", "opacity": 0.15, "color": "#D55E00", "clip": true },
             "encoding": {
                 "x": { "field": "from", "type": "quantitative" },
                 "x2": { "field": "until" },
                 "tooltip": { "field": "fault", "type": "nominal" },
             },
-        }));
+        })
+    })
+}
+
+/// A grid for each variant, the more the darker.
+fn grids(chart: &Chart, grids: &[Grid]) -> Parts {
+    let mut rows = Vec::new();
+    for grid in grids {
+        for (from, amounts) in grid.names.iter().zip(&grid.amounts) {
+            for (to, amount) in grid.names.iter().zip(amounts).filter(|(_, a)| a.is_finite()) {
+                rows.push(json!({
+                    "series": clean(&grid.name), "from": clean(from), "to": clean(to),
+                    "mean": amount,
+                }));
+            }
+        }
     }
+    let side = |field: &str, title: &str| json!({ "field": field, "type": "nominal", "title": title, "sort": null });
+    let amount = axis(&chart.y_label, chart.y_unit);
+    vec![
+        ("data", json!({ "values": rows })),
+        ("facet", json!({ "column": { "field": "series", "type": "nominal", "title": null } })),
+        (
+            "spec",
+            json!({
+                "width": 200,
+                "height": 200,
+                "layer": [{
+                    "mark": { "type": "rect" },
+                    "encoding": {
+                        "x": side("to", "to"),
+                        "y": side("from", "from"),
+                        "color": { "field": "mean", "type": "quantitative", "title": amount },
+                    },
+                }],
+            }),
+        ),
+    ]
+}
+
+/// Outcomes in letters.
+fn board(columns: &[String], rows: &[BoardRow]) -> Parts {
+    let mut values = Vec::new();
+    for row in rows {
+        for (column, cell) in columns.iter().zip(&row.cells) {
+            let Some((outcome, _)) = cell else { continue };
+            let (row, column) = (clean(&row.name), clean(column));
+            values.push(json!({ "row": row, "column": column, "outcome": clean(outcome) }));
+        }
+    }
+    let side =
+        |field: &str| json!({ "field": field, "type": "nominal", "title": null, "sort": null });
+    let layer = json!([{
+        "mark": { "type": "text" },
+        "encoding": {
+            "x": side("column"),
+            "y": side("row"),
+            "text": { "field": "outcome", "type": "nominal" },
+        },
+    }]);
+    vec![("data", json!({ "values": values })), ("layer", layer)]
+}
+
+/// Bars for what lasted, and marks for what was done.
+fn lanes(lanes: &[Lane], faults: &[FaultSpan]) -> Parts {
+    let spans = lanes.iter().flat_map(|lane| &lane.spans);
+    let rows = spans.map(|span| {
+        json!({
+            "lane": clean(&span.lane),
+            "kind": span.kind.name(),
+            "label": clean(&span.label),
+            "from": span.from.as_secs_f64(),
+            "until": span.until.as_secs_f64(),
+        })
+    });
+    let rows: Vec<Json> = rows.collect();
+    let spans = || lanes.iter().flat_map(|lane| &lane.spans);
+    let ends = spans().map(|span| span.from).min().zip(spans().map(|span| span.until).max());
+    // Faults may have begun long before, and go on long after.
+    let scale = match ends {
+        Some((from, until)) => json!({ "domain": [from.as_secs_f64(), until.as_secs_f64()] }),
+        None => json!({}),
+    };
+    let x = json!({
+        "field": "from", "type": "quantitative", "title": "virtual time (s)", "scale": scale,
+    });
+    let y = json!({ "field": "lane", "type": "nominal", "title": null, "sort": null });
+    let label = json!({ "field": "label", "type": "nominal" });
+    let mut layer = vec![
+        json!({
+            "transform": [{ "filter": "datum.kind === 'belief'" }],
+            "mark": { "type": "bar", "opacity": 0.6 },
+            "encoding": { "x": x, "x2": { "field": "until" }, "y": y, "tooltip": label },
+        }),
+        json!({
+            "transform": [{ "filter": "datum.kind !== 'belief'" }],
+            "mark": { "type": "point", "filled": true, "size": 60 },
+            "encoding": {
+                "x": x,
+                "y": y,
+                "color": { "field": "kind", "type": "nominal" },
+                "shape": { "field": "kind", "type": "nominal" },
+                "tooltip": label,
+            },
+        }),
+    ];
+    layer.extend(tinted(faults));
     vec![("data", json!({ "values": rows })), ("layer", json!(layer))]
 }
 
@@ -233,6 +348,11 @@ mod tests {
         specs
     }
 
+    fn layers(spec: &Json) -> Vec<Json> {
+        let layers = spec["layer"].as_array().or(spec["spec"]["layer"].as_array());
+        layers.unwrap().clone()
+    }
+
     /// The fields that the channels of `encoding` read.
     fn fields(encoding: &Json) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
@@ -248,7 +368,7 @@ mod tests {
         let marks = ["area", "bar", "line", "point", "rect", "rule", "tick", "text"];
         for spec in specs() {
             assert_eq!(spec["$schema"], SCHEMA);
-            for layer in spec["layer"].as_array().unwrap() {
+            for layer in layers(&spec) {
                 let mark = layer["mark"]["type"].as_str().unwrap();
                 assert!(marks.contains(&mark), "{mark}");
                 let own = layer["data"]["values"].as_array();
@@ -264,7 +384,7 @@ mod tests {
     #[test]
     fn each_channel_with_a_scale_says_what_kind_of_number_it_reads() {
         for spec in specs() {
-            for layer in spec["layer"].as_array().unwrap() {
+            for layer in layers(&spec) {
                 for name in ["x", "y", "color"] {
                     let channel = &layer["encoding"][name];
                     let kind = channel["type"].as_str();

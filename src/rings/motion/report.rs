@@ -68,6 +68,8 @@ pub(super) fn record(
         measures,
         curves: curves(motion, &seen),
         profiles: vec![node_load(directory, &seen)],
+        flows: Vec::new(),
+        spans: Vec::new(),
         findings: findings.collect(),
         samples: samples(seen),
         faults,

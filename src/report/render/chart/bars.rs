@@ -3,6 +3,7 @@
 use super::axis::Axis;
 use super::canvas::{Anchor, Canvas, INK, MUTED, PAPER, Place, SERIES, fit, fit_lines, width};
 use super::{Frame, Head, LABEL_SIZE, MARGIN, SMALL_LINE, SMALL_SIZE, WIDTH, draw_nothing};
+use crate::record::statistics::Estimate;
 use crate::report::quantity::Scale;
 use crate::report::render::RenderError;
 use crate::report::{BarSeries, Chart};
@@ -48,7 +49,9 @@ impl Bars<'_> {
 
     fn y_axis(&self) -> Option<Axis> {
         let bars = self.series.iter().flat_map(|line| line.bars.iter().flatten());
-        let mut values: Vec<f64> = bars.flat_map(|bar| [bar.mean, bar.low, bar.high]).collect();
+        // An interval of what cannot be negative may reach below zero where the seeds are few.
+        let least = |bar: &Estimate| if bar.mean < 0.0 { bar.low } else { bar.low.max(0.0) };
+        let mut values: Vec<f64> = bars.flat_map(|bar| [bar.mean, least(bar), bar.high]).collect();
         if let Some((_, floors)) = self.floor {
             values.extend(floors.iter().flatten().flatten());
         }

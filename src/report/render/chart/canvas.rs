@@ -156,7 +156,8 @@ pub(super) fn fit_lines(
 ) -> Result<Vec<String>, RenderError> {
     let text = clean(text);
     let mut fitted: Vec<String> = vec![String::new()];
-    for word in text.split(' ') {
+    for word in units_joined(&text) {
+        let word = word.as_str();
         let last = fitted.len() - 1;
         let gap = if fitted[last].is_empty() { "" } else { " " };
         let longer = format!("{}{gap}{word}", fitted[last]);
@@ -167,6 +168,23 @@ pub(super) fn fit_lines(
         }
     }
     fitted.iter().map(|line| fit(line, size, room)).collect()
+}
+
+/// The words of `text`; a unit and the number before it are one.
+fn units_joined(text: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        let is_unit = ["ns", "µs", "ms", "s", "%", "B", "KiB", "MiB", "GiB"]
+            .contains(&word.trim_end_matches([',', ';', '.']));
+        match words.last_mut() {
+            Some(number) if is_unit && number.ends_with(|c: char| c.is_ascii_digit()) => {
+                number.push(' ');
+                number.push_str(word);
+            }
+            _ => words.push(word.to_owned()),
+        }
+    }
+    words
 }
 
 impl<'a> Canvas<'a> {
@@ -288,4 +306,15 @@ fn escape(text: &str) -> String {
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_not_parted_from_its_unit() {
+        assert_eq!(units_joined("for 191 ms, or 3 times"), ["for", "191 ms,", "or", "3", "times"]);
+        assert_eq!(units_joined("s 1"), ["s", "1"]);
+    }
 }

@@ -6,7 +6,10 @@
 
 mod axis;
 mod bars;
+mod board;
 mod canvas;
+mod grids;
+mod lanes;
 mod lines;
 #[cfg(feature = "png")]
 mod png;
@@ -45,6 +48,9 @@ pub(super) fn svg(chart: &Chart) -> Result<String, RenderError> {
             let bars = bars::Bars { chart, groups, series, floor: floor.as_ref() };
             bars.draw(&mut svg, &head)?
         }
+        Plot::Grids(grids) => grids::Grids { chart, grids }.draw(&mut svg, &head)?,
+        Plot::Board { columns, rows } => board::Board { columns, rows }.draw(&mut svg, &head)?,
+        Plot::Lanes { lanes, faults } => lanes::Lanes { lanes, faults }.draw(&mut svg, &head)?,
     };
     Ok(canvas::finished(&svg, size, &chart.name, &chart.title, &chart.description))
 }
@@ -71,7 +77,13 @@ impl Head {
         let room = WIDTH - 2.0 * MARGIN;
         Ok(Self {
             title: fit_lines(&chart.title, TITLE_SIZE, room, 2)?,
-            subtitle: fit_lines(&chart.subtitle, SMALL_SIZE, room, 2)?,
+            // That of a board says what its letters mean.
+            subtitle: fit_lines(
+                &chart.subtitle,
+                SMALL_SIZE,
+                room,
+                if matches!(chart.plot, Plot::Board { .. }) { 8 } else { 2 },
+            )?,
         })
     }
 
@@ -168,10 +180,10 @@ fn draw_nothing(svg: &mut String, head: &Head) -> Result<Place, RenderError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::time::SimTime;
+    use crate::kernel::time::{SimDuration, SimTime};
     use crate::record::statistics::Estimate;
-    use crate::record::{FaultSpan, Unit};
-    use crate::report::{BarSeries, Horizontal, Point, Series};
+    use crate::record::{FaultSpan, Span, SpanKind, Unit};
+    use crate::report::{BarSeries, BoardRow, Grid, Horizontal, Lane, Point, Series, Tone};
 
     const NASTY: &str = "<script>|\u{0}\u{1b}[2J\u{202e}\"'&]]>";
 
@@ -218,6 +230,44 @@ mod tests {
         })
     }
 
+    fn grids(values: &[f64]) -> Chart {
+        let row: Vec<f64> = values.iter().copied().chain([0.0]).collect();
+        let grid = Grid {
+            name: NASTY.into(),
+            names: row.iter().map(|_| NASTY.into()).collect(),
+            amounts: row.iter().map(|_| row.clone()).collect(),
+        };
+        chart(Plot::Grids(vec![grid; 3]))
+    }
+
+    fn lanes(values: &[f64]) -> Chart {
+        let kinds = [SpanKind::Belief, SpanKind::Accepted, SpanKind::Refused];
+        let spans = values.iter().zip(kinds.into_iter().cycle()).map(|(&value, kind)| {
+            // A cast saturates.
+            let from = SimTime::ZERO + SimDuration::from_ns(value as u64);
+            let until = from.max(SimTime::from_ms(3));
+            Span { lane: NASTY.into(), kind, label: NASTY.into(), from, until }
+        });
+        let lane = Lane { name: NASTY.into(), spans: spans.collect() };
+        let fault = FaultSpan {
+            label: NASTY.into(),
+            from: SimTime::from_ms(1),
+            until: SimTime::from_ms(2),
+        };
+        chart(Plot::Lanes { lanes: vec![lane; 20], faults: vec![fault; 3] })
+    }
+
+    fn board(values: &[f64]) -> Chart {
+        let tones = [Tone::Good, Tone::Warning, Tone::Bad, Tone::Unknown];
+        let cells = tones.map(|tone| Some((NASTY.into(), tone)));
+        let cells: Vec<_> = cells.into_iter().chain([None]).collect();
+        let row = BoardRow { name: NASTY.into(), cells };
+        chart(Plot::Board {
+            columns: vec![NASTY.into(); 5],
+            rows: values.iter().map(|_| row.clone()).collect(),
+        })
+    }
+
     fn every_kind(values: &[f64]) -> Vec<Chart> {
         let kinds = [
             Horizontal::Rank,
@@ -228,6 +278,9 @@ mod tests {
         ];
         let mut charts: Vec<Chart> = kinds.map(|kind| lines(kind, values)).into();
         charts.push(bars(values));
+        charts.push(grids(values));
+        charts.push(lanes(values));
+        charts.push(board(values));
         charts
     }
 
@@ -238,7 +291,8 @@ mod tests {
             let document = roxmltree::Document::parse(&svg).unwrap();
             let root = document.root_element();
             assert_eq!(root.attribute("role"), Some("img"));
-            assert_eq!(root.attribute("width"), Some("760"));
+            let width: f64 = root.attribute("width").unwrap().parse().unwrap();
+            assert!(760.0 <= width);
             let title = root.children().find(|node| node.has_tag_name("title")).unwrap();
             assert!(title.text().unwrap().contains("<script>|\\u{0}\\u{1b}[2J"));
             assert!(!svg.contains("<script"));
