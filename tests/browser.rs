@@ -36,18 +36,20 @@ fn main() -> ExitCode {
         let is_required = env::var_os("STORMGLASS_BROWSER").is_some_and(|it| it == "required");
         return ExitCode::from(u8::from(is_required));
     };
-    let report = Arc::new(report());
     let mut failures = Vec::new();
     let mut passed = 0;
-    for (theme, number) in [("dark", 0), ("light", 1)] {
-        let port = serve(report.clone());
-        match ask(&chromium, port, number) {
-            Ok(found) => {
-                let wrong = judge(theme, &found);
-                passed += WIDTHS.len() * 3 - wrong.len().min(WIDTHS.len() * 3);
-                failures.extend(wrong);
+    for (name, page) in [("report", report()), ("matrix", matrix())] {
+        let page = Arc::new(page);
+        for (theme, number) in [("dark", 0), ("light", 1)] {
+            let port = serve(page.clone());
+            match ask(&chromium, port, number) {
+                Ok(found) => {
+                    let wrong = judge(name, theme, &found);
+                    passed += WIDTHS.len() * 3 - wrong.len().min(WIDTHS.len() * 3);
+                    failures.extend(wrong);
+                }
+                Err(why) => failures.push(format!("{name}, {theme}: {why}")),
             }
-            Err(why) => failures.push(format!("{theme}: {why}")),
         }
     }
     for failure in &failures {
@@ -76,6 +78,17 @@ fn report() -> String {
     let ran = place.run(&args);
     assert_eq!(ran.code, 1, "{}", ran.err);
     place.read("out/report.html")
+}
+
+/// The page of a part of the matrix of locks, with every shade of it.
+fn matrix() -> String {
+    let args = ["matrix", "locks", "--only", "V1/", "--only", "V3/", "--format", "html"];
+    let ran = Place::new().run(&args);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    for shade in ["outcome\"", "outcome warned\"", "outcome harmed\""] {
+        assert!(ran.out.contains(shade), "no cell is {shade}");
+    }
+    ran.out
 }
 
 fn chromium() -> Option<PathBuf> {
@@ -197,15 +210,16 @@ fn ask(chromium: &Path, port: u16, theme: u8) -> Result<Found, String> {
     Ok(Found { frames, console })
 }
 
-/// What is wrong with a report in one theme.
-fn judge(theme: &str, found: &Found) -> Vec<String> {
-    let mut wrong: Vec<String> =
-        found.console.iter().map(|line| format!("{theme}: the console says {line}")).collect();
+/// What is wrong with a page in one theme.
+fn judge(name: &str, theme: &str, found: &Found) -> Vec<String> {
+    let mut wrong: Vec<String> = (found.console.iter())
+        .map(|line| format!("{name}, {theme}: the console says {line}"))
+        .collect();
     if found.frames.len() != WIDTHS.len() {
-        wrong.push(format!("{theme}: {} frames were measured", found.frames.len()));
+        wrong.push(format!("{name}, {theme}: {} frames were measured", found.frames.len()));
     }
     for (frame, width) in found.frames.iter().zip(WIDTHS) {
-        let case = format!("{theme}, {width} px");
+        let case = format!("{name}, {theme}, {width} px");
         if frame["dark"] != (theme == "dark") {
             wrong.push(format!("{case}: the page is not {theme}"));
         }

@@ -253,6 +253,41 @@ fn two_results_are_compared_seed_by_seed() {
     }
 }
 
+/// The lock is the operating system's own, on the folder itself.
+#[cfg(unix)]
+#[test]
+fn a_folder_that_another_process_writes_to_is_to_be_tried_again() {
+    let place = Place::with_scenario(SMALL);
+    let run = || place.run(&["run", "scenarios/small.toml", "--seeds", "1"]);
+    assert_eq!(run().code, 0);
+    let before = place.files("results/small");
+    let other = std::fs::File::open(place.path("results/small")).unwrap();
+    other.try_lock().unwrap();
+    let ran = place.run(&["run", "scenarios/small.toml", "--seeds", "2"]);
+    let told = "error: another process is writing to results/small: try again, or give another \
+                --out\n";
+    assert_eq!((ran.code, ran.err.as_str()), (75, told));
+    assert_eq!(place.files("results/small"), before);
+    drop(other);
+    assert_eq!(run().code, 0);
+}
+
+#[test]
+fn a_run_of_locks_is_a_trace_with_its_beliefs_and_its_faults() {
+    let place = Place::new();
+    assert_eq!(place.run(&["init", "locks"]).code, 0);
+    let ran = place.run(&["run", "scenarios/my-locks.toml", "--seeds", "1", "--export-trace", "-"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let trace: Json = serde_json::from_str(&ran.out).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    let count = |cat: &str, ph: &str| {
+        events.iter().filter(|event| event["cat"] == cat && event["ph"] == ph).count()
+    };
+    assert!(8 < count("belief", "b"), "more than the record alone has");
+    assert_eq!(count("belief", "b"), count("belief", "e") + count("belief", "i"));
+    assert!(0 < count("accepted", "i"));
+}
+
 #[test]
 fn a_later_result_replaces_an_earlier_one_whole() {
     let place = Place::with_scenario(SMALL);
@@ -305,6 +340,12 @@ fn compare_holds_points_against_the_chosen_one() {
     assert!(row("ring, virtual_nodes=40 ").unwrap().ends_with("  1"), "{section}");
     assert!(row("ring, virtual_nodes=10 ").unwrap().contains(" .. "), "{section}");
     assert!(row("modulo ").unwrap().contains(" .. "), "{section}");
+    let words = section.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("no difference was seen between modulo and ring, virtual_nodes=40: 0."));
+    let (_, told) = words.split_once("add: ring, virtual_nodes=10 is ").unwrap();
+    let (told, _) = told.split_once(" comparisons").unwrap();
+    assert!(told.contains(" times ring, virtual_nodes=40 ("), "{told}");
+    assert!(told.contains(", 3 seeds), which may be chance among "), "{told}");
     assert!(place.files("compared").contains_key("manifest.json"));
     let ran = place.run(&["compare", "scenarios/small.toml", "--format", "json"]);
     let last: Json = serde_json::from_str(ran.out.lines().last().unwrap()).unwrap();
@@ -482,7 +523,22 @@ fn a_matrix_prints_the_columns_of_other_peoples_answers() {
     let four = place.run(&["matrix", "locks", "--only", "V1", "--jobs", "4"]);
     assert_eq!((one.code, one.out), (0, four.out));
     let page = place.run(&["matrix", "locks", "--only", "V3/F1", "--format", "html"]);
-    assert!(page.out.contains("<td>BE</td>") && page.out.ends_with("</html>\n"), "{}", page.out);
+    assert!(
+        page.out.contains("harmed\">BE</td>") && page.out.ends_with("</html>\n"),
+        "{}",
+        page.out
+    );
+}
+
+#[test]
+fn a_matrix_is_a_picture_with_a_square_for_each_cell() {
+    let place = Place::new();
+    let args = ["matrix", "locks", "--only", "V1/F1a", "--format", "svg", "--case", "fence_rw"];
+    let ran = place.run(&args);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.starts_with("<svg ") && ran.out.contains("go wrong for good"), "{}", ran.out);
+    let ran = place.run(&["matrix", "locks", "--format", "svg", "--case", "fence"]);
+    assert!(ran.code == 2 && ran.err.contains("no case `fence`"), "{}", ran.err);
 }
 
 #[test]

@@ -65,11 +65,24 @@ pub trait Files {
     /// # Errors
     /// Where it is not there, not empty, or cannot be removed.
     fn remove_folder(&self, path: &Path) -> io::Result<()>;
+    /// Keeps other processes of this program out of an existing folder for as long as the hold
+    /// lives; `None` where one of them is at it.
+    ///
+    /// # Errors
+    /// Where the folder cannot be opened.
+    fn hold(&self, folder: &Path) -> io::Result<Option<Hold>>;
     /// Waits until the disk has what the folder holds.
     ///
     /// # Errors
     /// Where it cannot.
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
+}
+
+/// A folder that is ours alone. Held by a lock on the folder itself, which ends with the process
+/// however that ends, and leaves no file behind.
+#[derive(Debug)]
+pub struct Hold {
+    _folder: Option<std::fs::File>,
 }
 
 /// What is at a path.
@@ -94,6 +107,11 @@ pub enum PublishError {
         path: PathBuf,
         /// What is wrong with it: the end of a sentence that begins with the path.
         why: &'static str,
+    },
+    /// Another process is writing to the folder.
+    Busy {
+        /// The folder.
+        path: PathBuf,
     },
     /// The operating system would not do it.
     Io {
@@ -126,10 +144,27 @@ pub fn publish(
         replaces: false,
     };
     let outcome = work.publish(artefacts, manifest);
-    if outcome.is_err() {
-        work.clear_away();
+    match &outcome {
+        Ok(()) => (),
+        // What lies there is the other's.
+        Err(PublishError::Busy { .. }) => work.remove_made(),
+        Err(PublishError::Refused { .. } | PublishError::Io { .. }) => work.clear_away(),
     }
     outcome
+}
+
+/// Keeps other processes out of `folder`, where it exists, for as long as the hold lives.
+///
+/// # Errors
+/// Where another process is at it already.
+pub fn hold(files: &dyn Files, folder: &Path) -> Result<Option<Hold>, PublishError> {
+    if io("look at", folder, files.kind(folder))? != Some(Kind::Folder) {
+        return Ok(None);
+    }
+    match io("open", folder, files.hold(folder))? {
+        Some(hold) => Ok(Some(hold)),
+        None => Err(PublishError::Busy { path: folder.to_owned() }),
+    }
 }
 
 /// Makes `path` a file of these `bytes`, in one step; folders on the way are made.
@@ -159,9 +194,7 @@ pub fn put(files: &dyn Files, path: &Path, bytes: &[u8]) -> Result<(), PublishEr
         for (unfinished, _) in &work.staged {
             let _ = files.remove(unfinished);
         }
-        for made in work.made.iter().rev() {
-            let _ = files.remove_folder(made);
-        }
+        work.remove_made();
     }
     outcome
 }
@@ -189,6 +222,9 @@ impl Work<'_> {
     }
 
     fn publish(&mut self, artefacts: &[Artefact], manifest: &[u8]) -> Result<(), PublishError> {
+        self.refuse_unless_folder(self.folder)?;
+        self.create_folders(self.folder)?;
+        let _hold = hold(self.files, self.folder)?;
         let earlier = self.take_over()?;
         self.replaces = !earlier.is_empty();
         let mut folders = BTreeSet::new();
@@ -203,7 +239,6 @@ impl Work<'_> {
             self.stage(place, &artefact.bytes)?;
         }
         folders.insert(self.folder.to_owned());
-        self.create_folders(self.folder)?;
         self.stage(self.folder.join(MANIFEST), manifest)?;
         let all = earlier.iter().chain(artefacts.iter().map(|artefact| &artefact.path));
         self.stage(self.folder.join(MOVING), &moving(all))?;
@@ -229,11 +264,7 @@ impl Work<'_> {
 
     /// Finds out whether the folder is ours, or is none yet; and which files may stand in it.
     fn take_over(&self) -> Result<BTreeSet<String>, PublishError> {
-        self.refuse_unless_folder(self.folder)?;
         let mut earlier = BTreeSet::new();
-        if io("look at", self.folder, self.files.kind(self.folder))?.is_none() {
-            return Ok(earlier);
-        }
         self.clear_unfinished(self.folder)?;
         let mut is_ours = false;
         for name in [MANIFEST, MOVING] {
@@ -346,6 +377,11 @@ impl Work<'_> {
         for path in unwanted {
             let _ = self.files.remove(path);
         }
+        self.remove_made();
+    }
+
+    /// Removes the folders that were made, so far as nothing is in them.
+    fn remove_made(&self) {
         for folder in self.made.iter().rev() {
             let _ = self.files.remove_folder(folder);
         }
@@ -385,6 +421,10 @@ impl fmt::Display for PublishError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused { path, why } => write!(f, "{} {why}", path.display()),
+            Self::Busy { path } => {
+                let path = path.display();
+                write!(f, "another process is writing to {path}: try again, or give another --out")
+            }
             Self::Io { path, action, error } => {
                 write!(f, "cannot {action} {}: {error}", path.display())
             }
@@ -444,6 +484,20 @@ impl Files for Disk {
         std::fs::remove_dir(path)
     }
 
+    fn hold(&self, folder: &Path) -> io::Result<Option<Hold>> {
+        // Elsewhere a folder cannot be opened.
+        if !cfg!(unix) {
+            return Ok(Some(Hold { _folder: None }));
+        }
+        let opened = std::fs::File::open(folder)?;
+        match opened.try_lock() {
+            Ok(()) => Ok(Some(Hold { _folder: Some(opened) })),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+            // Some file systems of networks know no locks: then it is as before there were any.
+            Err(std::fs::TryLockError::Error(_)) => Ok(Some(Hold { _folder: None })),
+        }
+    }
+
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
         // Elsewhere a folder cannot be opened, and need not be.
         if cfg!(unix) { std::fs::File::open(path)?.sync_all() } else { Ok(()) }
@@ -466,6 +520,7 @@ mod tests {
         done: Cell<usize>,
         fails_at: Cell<Option<usize>>,
         for_good: Cell<bool>,
+        is_busy: Cell<bool>,
     }
 
     impl Memory {
@@ -549,6 +604,12 @@ mod tests {
             self.step()?;
             self.folders.borrow_mut().remove(path);
             Ok(())
+        }
+
+        fn hold(&self, folder: &Path) -> io::Result<Option<Hold>> {
+            self.step()?;
+            assert!(self.folders.borrow().contains(folder));
+            Ok((!self.is_busy.get()).then_some(Hold { _folder: None }))
         }
 
         fn sync_folder(&self, path: &Path) -> io::Result<()> {
@@ -686,6 +747,21 @@ mod tests {
             assert!(error.to_string().contains(why), "{error}");
             assert_eq!(memory.snapshot(), before);
         }
+    }
+
+    #[test]
+    fn what_another_process_is_at_is_left_alone() {
+        let memory = Memory::new();
+        let old = artefacts("old", &["report.md"]);
+        write(&memory, &old).unwrap();
+        // Half-way through, as the other one may be.
+        memory.files.borrow_mut().insert("/results/a/.stormglass-1-report.md".into(), Vec::new());
+        memory.files.borrow_mut().insert(format!("/results/a/{MOVING}").into(), Vec::new());
+        let before = memory.snapshot();
+        memory.is_busy.set(true);
+        let error = write(&memory, &artefacts("new", &["report.md"])).unwrap_err();
+        assert!(matches!(error, PublishError::Busy { .. }), "{error}");
+        assert_eq!(memory.snapshot(), before);
     }
 
     #[test]

@@ -9,9 +9,14 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::config::{nearest, printable};
 use crate::experiments::Conduct;
-use crate::experiments::matrix::{self, Cell, Course, Head, Layer, MATRICES, Matrix, Verdict};
+use crate::experiments::matrix::{
+    self, Cell, Course, Harm, Head, Layer, MATRICES, Matrix, Verdict,
+};
+use crate::record::Unit;
 use crate::report::render::{self, Screen};
-use crate::report::{Block, Cell as Shown, Column, Section, Sheet, Table};
+use crate::report::{
+    Block, BoardRow, Cell as Shown, Chart, Column, Plot, Section, Sheet, Table, Tone,
+};
 
 use super::console::Console;
 use super::interrupt::Interrupt;
@@ -73,6 +78,8 @@ pub(super) fn matrix(
         return Ok(Exit::Done);
     }
     let cells = args.cells(matrix)?;
+    // Before the work: a name that is none need not wait for it.
+    let layer = if form == Form::Svg { args.layer(matrix)? } else { 0 };
     let interrupt = Interrupt::listen();
     let progress = Progress::new(cells.len(), console.is_watched());
     let conduct = Conduct { jobs: args.jobs, stop: interrupt.flag() };
@@ -86,12 +93,30 @@ pub(super) fn matrix(
         Form::Human | Form::Markdown | Form::Html => {
             draw(&as_sheet(matrix, &cells, &verdicts, args), form)?
         }
+        Form::Svg => {
+            let chart = as_chart(matrix, &cells, &verdicts, layer);
+            render::chart_as_svg(&chart).map_err(|error| Failure::Usage(error.to_string()))?
+        }
     };
     console.print(&text)?;
     Ok(Exit::Done)
 }
 
 impl MatrixArgs {
+    /// The layer that `--case` names, or the first.
+    fn layer(&self, matrix: &dyn Matrix) -> Result<usize, Failure> {
+        let layers = matrix.layers();
+        let Some(case) = &self.case else { return Ok(0) };
+        layers.iter().position(|layer| layer.name == case).ok_or_else(|| {
+            let names: Vec<&str> = layers.iter().map(|layer| layer.name).collect();
+            Failure::Usage(format!(
+                "no case `{}`: expected one of {}",
+                printable(case),
+                names.join(", ")
+            ))
+        })
+    }
+
     fn matrix(&self) -> Result<&'static dyn Matrix, Failure> {
         let id = self.explain.as_ref().or(self.scenario.as_ref());
         let prefix = id.and_then(|id| id.split_once(':')).map(|(name, _)| name);
@@ -175,6 +200,9 @@ fn draw(sheet: &Sheet, form: Form) -> Result<String, Failure> {
     match form {
         Form::Html => render::sheet_as_html(sheet).map_err(|error| Failure::Bug(error.to_string())),
         Form::Markdown => Ok(render::sheet_as_markdown(sheet)),
+        Form::Svg => Err(Failure::Usage(
+            "only the whole matrix has a picture: expected --format human, markdown or html".into(),
+        )),
         Form::Human | Form::Csv | Form::Json => {
             let columns = terminal_size::terminal_size()
                 .map_or(Screen::default().columns, |(width, _)| usize::from(width.0));
@@ -206,12 +234,10 @@ fn as_sheet(matrix: &dyn Matrix, cells: &[Cell], verdicts: &[Verdict], args: &Ma
             }
             let mut row = vec![Shown::Text(head.title.clone())];
             row.extend(shown.iter().map(|&variant| {
-                let all: Vec<&str> = of_layer
-                    .iter()
-                    .filter(|(cell, _)| cell.variant == variant && cell.fault == fault)
-                    .map(|(_, verdict)| verdict.shown.as_str())
-                    .collect();
-                Shown::Text(if all.is_empty() { "-".into() } else { all.join(" / ") })
+                outcome(&of_layer, variant, fault).map_or_else(
+                    || Shown::Text("-".into()),
+                    |(text, tone)| Shown::Outcome(text, tone),
+                )
             }));
             rows.push(row);
         }
@@ -241,6 +267,63 @@ fn as_sheet(matrix: &dyn Matrix, cells: &[Cell], verdicts: &[Verdict], args: &Ma
         ],
         sections,
         command,
+    }
+}
+
+/// What the cells of a variant under a fault say, and how bad the worst of them is.
+fn outcome(cells: &[(&Cell, &Verdict)], variant: usize, fault: usize) -> Option<(String, Tone)> {
+    let is_meant = |(cell, _): &&(&Cell, &Verdict)| cell.variant == variant && cell.fault == fault;
+    let verdicts: Vec<&Verdict> = cells.iter().filter(is_meant).map(|(_, it)| *it).collect();
+    let worst = verdicts.iter().map(|verdict| verdict.harm).max()?;
+    let shown: Vec<&str> = verdicts.iter().map(|verdict| verdict.shown.as_str()).collect();
+    let tone = match worst {
+        Harm::None => Tone::Good,
+        Harm::Nuisance => Tone::Warning,
+        Harm::Wrong => Tone::Bad,
+    };
+    Some((shown.join(" / "), tone))
+}
+
+/// A layer as a picture.
+fn as_chart(matrix: &dyn Matrix, cells: &[Cell], verdicts: &[Verdict], layer: usize) -> Chart {
+    let (variants, faults, layers) = (matrix.variants(), matrix.faults(), matrix.layers());
+    let of_layer: Vec<(&Cell, &Verdict)> =
+        cells.iter().zip(verdicts).filter(|(cell, _)| cell.layer == layer).collect();
+    let has = |variant: usize| of_layer.iter().any(|(cell, _)| cell.variant == variant);
+    let shown: Vec<usize> = (0..variants.len()).filter(|variant| has(*variant)).collect();
+    let of_fault = |(fault, head): (usize, &Head)| {
+        let cells: Vec<Option<(String, Tone)>> =
+            shown.iter().map(|&variant| outcome(&of_layer, variant, fault)).collect();
+        let name = if head.title.starts_with(head.id) {
+            head.title.clone()
+        } else {
+            format!("{} {}", head.id, head.title)
+        };
+        cells.iter().any(Option::is_some).then_some(BoardRow { name, cells })
+    };
+    let rows: Vec<BoardRow> = faults.iter().enumerate().filter_map(of_fault).collect();
+    let count = |harm: Harm| of_layer.iter().filter(|(_, verdict)| verdict.harm == harm).count();
+    let title = format!(
+        "{} of {} cells go wrong for good, {} only cost time or work, {} are as they should be",
+        count(Harm::Wrong),
+        of_layer.len(),
+        count(Harm::Nuisance),
+        count(Harm::None)
+    );
+    let name = matrix.subject().name();
+    let legend: Vec<String> =
+        matrix.legend().iter().map(|(letter, meaning)| format!("{letter}: {meaning}")).collect();
+    Chart {
+        name: format!("{name}-matrix"),
+        description: format!("The matrix of {name}, {}. {title}.", layers[layer].caption),
+        title,
+        subtitle: format!("{}; {}", layers[layer].caption, legend.join("; ")),
+        y_label: "outcome".into(),
+        y_unit: Unit::Count,
+        plot: Plot::Board {
+            columns: shown.iter().map(|&variant| variants[variant].id.to_owned()).collect(),
+            rows,
+        },
     }
 }
 
@@ -314,7 +397,7 @@ fn explain(
             object["timeline"] = Json::Array(lines.collect());
             format!("{object}\n")
         }
-        Form::Human | Form::Markdown | Form::Html => {
+        Form::Human | Form::Markdown | Form::Html | Form::Svg => {
             draw(&course_as_sheet(matrix, cell, course), form)?
         }
     };
@@ -396,7 +479,7 @@ fn ids(matrix: &dyn Matrix, form: Form, console: &mut Console) -> Result<Exit, F
             }
             lines
         }
-        Form::Human | Form::Markdown | Form::Html => {
+        Form::Human | Form::Markdown | Form::Html | Form::Svg => {
             let name = matrix.subject().name();
             let of = |kind: &str, columns: &[&str]| {
                 let rows = heads.iter().filter(|(of, _)| *of == kind).map(|(_, head)| {

@@ -60,7 +60,7 @@ Exit codes:
   3    incomplete: a cap on events or time was reached, or a claim cannot be judged
   70   a bug of stormglass
   74   a file could not be read or written
-  75   try again
+  75   another process is writing to the same folder: try again
   130  interrupted (Ctrl-C); 143 terminated: what was finished is kept";
 
 /// Simulates placement rings, distributed locks and message queues, the same to the last byte
@@ -147,6 +147,8 @@ enum Form {
     Markdown,
     // One page that needs nothing else
     Html,
+    // A picture
+    Svg,
 }
 
 /// The forms that every verb knows.
@@ -178,6 +180,7 @@ impl Form {
             Self::Csv => return Ok(Tabular::Csv),
             Self::Markdown => "markdown",
             Self::Html => "html",
+            Self::Svg => "svg",
         };
         let message =
             format!("this verb does not print {name}: expected --format human, json or csv");
@@ -192,6 +195,7 @@ impl Form {
             Self::Csv => "csv",
             Self::Markdown => "markdown",
             Self::Html => "html",
+            Self::Svg => "svg",
         };
         Err(Failure::Usage(format!(
             "this verb does not print {name}: expected --format human or json"
@@ -294,6 +298,8 @@ enum Failure {
     Scenario(ScenarioError),
     /// A file that cannot be read or written, in a sentence.
     Io(String),
+    /// What another process is at, in a sentence.
+    Again(String),
     /// A bug of ours, in a sentence.
     Bug(String),
 }
@@ -316,13 +322,14 @@ impl Failure {
             },
             Self::Scenario(_) | Self::Usage(_) => Exit::Usage,
             Self::Io(_) => Exit::Io,
+            Self::Again(_) => Exit::Again,
             Self::Bug(_) => Exit::Bug,
         }
     }
 
     fn message(&self) -> String {
         match self {
-            Self::Usage(text) | Self::Io(text) => format!("error: {text}\n"),
+            Self::Usage(text) | Self::Io(text) | Self::Again(text) => format!("error: {text}\n"),
             Self::Scenario(error) => diagnostics::render(error),
             Self::Bug(text) => {
                 format!("error: {text}\nthis is a bug of stormglass: please report it\n")
@@ -336,6 +343,7 @@ impl From<PublishError> for Failure {
         match error {
             PublishError::Refused { .. } => Self::Usage(error.to_string()),
             PublishError::Io { .. } => Self::Io(error.to_string()),
+            PublishError::Busy { .. } => Self::Again(error.to_string()),
         }
     }
 }

@@ -5,9 +5,14 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
+use crate::record::Record;
+use crate::report::render;
+use crate::scenario::Scenario;
+
 use super::console::Console;
-use super::exports::ExportArgs;
-use super::study::{ConductArgs, Study};
+use super::exports::{self, ExportArgs};
+use super::files::{self, Disk};
+use super::study::{self, ConductArgs, Study};
 use super::{Exit, Failure, Format, ScenarioArgs};
 
 #[derive(Debug, Args)]
@@ -28,16 +33,39 @@ pub(super) struct RunArgs {
 
     #[command(flatten)]
     exports: ExportArgs,
+
+    /// The first run of all as a trace for Perfetto: beliefs, operations, numbers, faults
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "Exports (- for standard output, in place of the tables)"
+    )]
+    export_trace: Option<PathBuf>,
+}
+
+/// The first run of the plan, with the whole of its course, as a trace.
+fn trace(scenario: &Scenario, records: &[Record]) -> String {
+    let first = scenario.plan().into_iter().zip(records).next();
+    first.map_or(String::new(), |(run, record)| {
+        render::trace(&Record { spans: run.course(), ..record.clone() })
+    })
 }
 
 pub(super) fn run(args: &RunArgs, format: Format, console: &mut Console) -> Result<Exit, Failure> {
     let scenario = args.asked.load(&args.params)?;
+    // Before hours of work, and again when it is written.
+    let hold = files::hold(&Disk, &study::folder(&scenario, args.out.as_deref()))?;
     let study = Study::carry_out("run", &scenario, &args.conduct, console)?;
     if study.has_records() {
+        drop(hold);
         let page = study.write(args.out.as_deref())?;
         let page = page.display();
         args.exports.write(&study.report, study.records(), &study.summaries, console)?;
-        if args.exports.take_stdout() {
+        let trace_to_stdout = args.export_trace.as_deref().is_some_and(exports::is_stdout);
+        if let Some(path) = &args.export_trace {
+            exports::write(path, trace(&scenario, study.records()).as_bytes(), console)?;
+        }
+        if args.exports.take_stdout() || trace_to_stdout {
             study.tell_troubles();
             return Ok(study.exit());
         }

@@ -173,8 +173,7 @@ impl<'a> Study<'a> {
 
     /// Writes the report to `folder`, or to where results of the scenario go; the page to open.
     pub(super) fn write(&self, folder: Option<&Path>) -> Result<PathBuf, Failure> {
-        let folder =
-            folder.map_or_else(|| Path::new("results").join(&self.scenario.name), PathBuf::from);
+        let folder = self::folder(self.scenario, folder);
         let artefacts = self.artefacts()?;
         let records = &self.harvest.records;
         let manifest = repeat::manifest(
@@ -266,6 +265,11 @@ impl<'a> Study<'a> {
         let different = files.iter().zip(&others).find(|(file, other)| file != other);
         Ok(different.map(|(file, _)| format!("the file {}", file.path)))
     }
+}
+
+/// Where a report goes: to `chosen`, or to where results of the scenario go.
+pub(super) fn folder(scenario: &Scenario, chosen: Option<&Path>) -> PathBuf {
+    chosen.map_or_else(|| Path::new("results").join(&scenario.name), PathBuf::from)
 }
 
 impl ConductArgs {
