@@ -275,7 +275,7 @@ mod tests {
         assert!(
             twice.contains(": twice is 2.01 times a (") && twice.ends_with(", 3 seeds), worse")
         );
-        assert!(noise.contains(": no difference was seen between noise and a: 1.00 ("), "{noise}");
+        assert!(noise.contains(": no difference was seen between noise and a: 1.000 ("), "{noise}");
         let chance = ", 3 seeds), which may be chance among 3 comparisons";
         assert!(perhaps.contains(": perhaps is ") && perhaps.ends_with(chance), "{perhaps}");
     }
