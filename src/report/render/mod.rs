@@ -70,15 +70,6 @@ pub fn rows_as_csv(rows: &[Vec<String>]) -> Result<String, RenderError> {
     csv::rows(rows)
 }
 
-/// `chart` as an SVG document.
-///
-/// # Errors
-/// Where it could not be drawn.
-#[cfg(feature = "charts")]
-pub fn chart_as_svg(chart: &Chart) -> Result<String, RenderError> {
-    chart::svg(chart)
-}
-
 /// One file of a rendered report.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Artefact {
