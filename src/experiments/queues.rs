@@ -15,6 +15,7 @@ use crate::record::{Metric, Record, Subject};
 
 use super::Estimate;
 use super::matrix::{Cell, Course, Harm, Head, Layer, Matrix, Verdict};
+use super::sharding;
 use super::wing::Glue;
 
 #[derive(Debug)]
@@ -38,6 +39,9 @@ impl Glue for Queues {
         let before = problems.len();
         let config = QueuesConfig::read(table, problems)?;
         queues::check(&config, problems);
+        for (ring, count) in queues::rings(&config) {
+            sharding::check(&ring, count, problems);
+        }
         (before == problems.len()).then_some(config)
     }
 
@@ -61,7 +65,12 @@ impl Glue for Queues {
         around: &Surroundings,
         seed: Seed,
     ) -> Record {
-        let outcome = queues::simulate(choice, Setup { config, around }, seed);
+        let share: queues::Share = |ring, count, keys, seed| {
+            let owners = sharding::owners(ring, count, keys, seed);
+            owners.expect("the ring was checked when it was read")
+        };
+        let setup = Setup { config, around, share: Some(share) };
+        let outcome = queues::simulate(choice, setup, seed);
         outcome.expect("the choice was checked when it was read").record
     }
 }

@@ -296,7 +296,7 @@ fn delayed(
 /// Plays a scenario, of which the judge keeps everything.
 fn play(text: &str) -> Result<Outcome, Vec<Problem>> {
     let (config, around) = read(text)?;
-    let setup = Setup { config: &config, around: &around };
+    let setup = Setup { config: &config, around: &around, share: None };
     let watch = Watch { history: true, times: false };
     Ok(simulate_watched(&config.variants[0], setup, Seed(1), watch)
         .expect("the choice was checked when it was read"))

@@ -60,7 +60,8 @@ pub use judge::{Habits, Heard, Judge, LogEvent, Verdict, Watch};
 pub use kafka::{Assignor, Subscriber, TopicPartition, murmur2, partition_of};
 pub use measure::{BRIEF, METRICS};
 pub use testbed::{
-    Estimate, Outcome, Setup, VARIANT, check, directory, estimate, simulate, simulate_watched,
+    Estimate, Outcome, Setup, VARIANT, check, directory, estimate, rings, simulate,
+    simulate_watched,
 };
 pub use work::Work;
 
@@ -259,6 +260,10 @@ pub enum Indication {
     Log(LogEvent),
 }
 
+/// Shares keys out over so many members by the ring of a choice, under a seed: the number of each
+/// key's owner. Handed down by whoever knows rings; the choice was checked before.
+pub type Share = fn(&Choice, u32, Vec<String>, Seed) -> Vec<u32>;
+
 /// A queue protocol: a node type, and what to build of it where.
 pub trait QueueProtocol:
     Node<Request = Request, Indication = Indication> + Sized + 'static
@@ -278,6 +283,12 @@ pub trait QueueProtocol:
     fn fits(params: &Self::Params, config: &QueuesConfig) -> Result<(), String> {
         let _ = (params, config);
         Ok(())
+    }
+
+    /// The rings that the parameters name, and over how many members each shares out.
+    fn rings(params: &Self::Params, config: &QueuesConfig) -> Vec<(Choice, u32)> {
+        let _ = (params, config);
+        Vec::new()
     }
 }
 
@@ -307,6 +318,8 @@ pub struct Scene {
     pub key_count: u64,
     /// The seed of the run.
     pub seed: Seed,
+    /// How a ring shares keys out, where rings are known.
+    pub share: Option<Share>,
 }
 
 /// A row of the catalogue.
@@ -316,6 +329,8 @@ pub struct Entry {
     pub about: About,
     /// Tells all that is wrong with a choice in an experiment.
     pub check: fn(&Choice, &QueuesConfig, &mut Problems),
+    /// The rings that a choice names, and over how many members each shares out.
+    pub rings: fn(&Choice, &QueuesConfig) -> Vec<(Choice, u32)>,
     /// Runs the choice, and keeps what the last says.
     pub simulate: fn(&Choice, Setup<'_>, Seed, Watch) -> Option<Outcome>,
     /// The JSON Schema of its parameters.
@@ -332,6 +347,10 @@ impl Entry {
                 if let Err(unfit) = P::fits(&params, config) {
                     problems.add(choice.place, format!("`{}`: {unfit}", P::ABOUT.name));
                 }
+            },
+            rings: |choice, config| {
+                let params = choice.params::<P::Params>(&mut Problems::default());
+                params.map_or_else(Vec::new, |params| P::rings(&params, config))
             },
             simulate: |choice, setup, seed, watch| {
                 let params = choice.params::<P::Params>(&mut Problems::default())?;

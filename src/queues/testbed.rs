@@ -27,7 +27,9 @@ use super::config::{Again, Answer, LongConfig, Poison, QueuesConfig, Sizes};
 use super::gauge::Steps;
 use super::judge::{Habits, Judge, Verdict, Watch};
 use super::work::Work;
-use super::{CATALOGUE, Indication, Item, Nature, Part, QueueProtocol, Request, Scene, Serial};
+use super::{
+    CATALOGUE, Indication, Item, Nature, Part, QueueProtocol, Request, Scene, Serial, Share,
+};
 
 /// Everything that decides a run but variant and seed.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +38,8 @@ pub struct Setup<'a> {
     pub config: &'a QueuesConfig,
     /// What it says of the world around it.
     pub around: &'a Surroundings,
+    /// How a ring shares keys out, where rings are known.
+    pub share: Option<Share>,
 }
 
 /// What a run will take.
@@ -74,6 +78,15 @@ pub fn check(config: &QueuesConfig, problems: &mut Problems) {
             (entry.check)(choice, config, problems);
         }
     }
+}
+
+/// The rings that the variants of `config` name, and over how many members each shares out.
+pub fn rings(config: &QueuesConfig) -> Vec<(Choice, u32)> {
+    let of = |choice: &Choice| {
+        let entry = choice.find(VARIANT, CATALOGUE, &mut Problems::default());
+        entry.map_or_else(Vec::new, |entry| (entry.rings)(choice, config))
+    };
+    config.variants.iter().flat_map(of).collect()
 }
 
 /// What a run of any variant will take.
@@ -128,7 +141,7 @@ pub(super) fn simulate_with<P: QueueProtocol>(
 ) -> Outcome {
     let config = setup.config;
     let directory = directory(config);
-    let scene = Scene::new(config, &directory, seed);
+    let scene = Scene { share: setup.share, ..Scene::new(config, &directory, seed) };
     let roles = scene.parts().map(|part| P::role(params, part, &scene)).collect();
     let stations = scene
         .parts()
@@ -177,6 +190,7 @@ impl Scene {
             },
             key_count: config.messages.keys,
             seed,
+            share: None,
         }
     }
 

@@ -10,12 +10,12 @@ use crate::queues::{
 /// Runs the first variant of `experiment` with `world` (`network`, `fault`) around it.
 pub(super) fn play(experiment: &str, world: &str) -> Outcome {
     let (config, around) = read(experiment, world);
-    let setup = Setup { config: &config, around: &around };
+    let setup = Setup { config: &config, around: &around, share: None };
     let watch = Watch { history: true, times: false };
     simulate_watched(&config.variants[0], setup, Seed(1), watch).expect("the choice was checked")
 }
 
-fn read(experiment: &str, world: &str) -> (QueuesConfig, Surroundings) {
+pub(super) fn read(experiment: &str, world: &str) -> (QueuesConfig, Surroundings) {
     let mut problems = Problems::default();
     let value = Value::parse(experiment, 0, &mut problems);
     let config = QueuesConfig::read(&value, &mut problems);
@@ -189,7 +189,7 @@ fn rare_long_tasks(variant: &str) -> (f64, f64, usize) {
          long = {{ numbers = [50, 150, 250], service = \"2s\" }} }}\n"
     );
     let (config, around) = read(&experiment, "");
-    let setup = Setup { config: &config, around: &around };
+    let setup = Setup { config: &config, around: &around, share: None };
     let watch = Watch { history: true, times: true };
     let choice = &config.variants[0];
     let outcome = simulate_watched(choice, setup, Seed(1), watch).expect("the choice was checked");

@@ -282,7 +282,7 @@ impl Experiment {
     }
 
     fn simulate(&self, seed: Seed, watch: Watch) -> Trial {
-        let setup = Setup { config: &self.config, around: &self.around };
+        let setup = Setup { config: &self.config, around: &self.around, share: None };
         let choice: &Choice = &self.config.variants[0];
         let outcome = simulate_watched(choice, setup, seed, watch).expect("the choice was checked");
         let controls = self.controls(&outcome);

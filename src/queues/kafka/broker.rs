@@ -83,7 +83,13 @@ struct Producing {
 }
 
 impl Broker {
-    pub(super) fn boot(params: &KafkaParams, own: NodeId, brokers: &[NodeId], disk: &Disk) -> Self {
+    pub(super) fn boot(
+        params: &KafkaParams,
+        own: NodeId,
+        brokers: &[NodeId],
+        placed: &[Vec<NodeId>],
+        disk: &Disk,
+    ) -> Self {
         let config = RaftConfig {
             election_min: QUORUM_FETCH_TIMEOUT,
             election_max: QUORUM_FETCH_TIMEOUT + QUORUM_ELECTION_TIMEOUT,
@@ -91,8 +97,7 @@ impl Broker {
             ..RaftConfig::PAPER
         };
         let role = RaftRole { config, members: brokers.to_vec(), restricts_votes: true };
-        let placed = params.place(brokers);
-        let has = (0..).zip(&placed).filter(|(_, replicas)| replicas.contains(&own));
+        let has = (0..).zip(placed).filter(|(_, replicas)| replicas.contains(&own));
         let log = |partition| disk.logs.get(&partition).cloned().unwrap_or_default();
         Self {
             params: params.clone(),
@@ -100,7 +105,7 @@ impl Broker {
             raft: Raft::boot(&role, &disk.raft),
             controller: brokers[0],
             sessions: None,
-            metadata: Metadata::new(&placed, brokers, params.unclean_leader_election),
+            metadata: Metadata::new(placed, brokers, params.unclean_leader_election),
             life: FIRST_LIFE,
             is_registered: false,
             replicas: has.map(|(at, _)| (at, Replica::new(log(at)))).collect(),

@@ -187,7 +187,7 @@ impl Consumer {
                 }
             }
             Timer::Reconnect(broker) => {
-                self.brokers.reconnect_due(broker, self.params.retry_backoff, ctx)
+                self.brokers.reconnect_due(broker, self.params.retry_backoff, ctx);
             }
             Timer::Refresh => self.brokers.refresh_due(self.params.retry_backoff, ctx),
             Timer::Respawn if !self.is_stopping => self.begin(ctx),

@@ -24,7 +24,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::choice::About;
+use crate::choice::{About, Choice};
 use crate::config;
 use crate::config::{Bytes, Problems, Value};
 use crate::kernel::time::SimDuration;
@@ -66,6 +66,12 @@ config! {
         pub replication: u32 = 1 => 1..=9,
         /// How many must be in sync for `acks = "all"` (`min.insync.replicas`).
         pub min_insync_replicas: u32 = 1 => 1..=9,
+        /// By which ring records are placed in partitions by their keys; left out, by Kafka's own
+        /// murmur2.
+        pub key_ring: Option<Choice> = None,
+        /// By which ring partitions are placed on brokers: the owner leads, and those that come after
+        /// it hold the other replicas. Left out, round robin.
+        pub broker_ring: Option<Choice> = None,
         /// Whether a replica that is not in sync may lead where no other can
         /// (`unclean.leader.election.enable`).
         pub unclean_leader_election: bool = false,
@@ -244,19 +250,36 @@ impl KafkaParams {
         self.partitions
     }
 
+    /// The partition of each key, where a ring says it.
+    fn partitions_of_keys(&self, scene: &Scene) -> Option<Arc<[u32]>> {
+        let (ring, share) = self.key_ring.as_ref().zip(scene.share)?;
+        let names = (0..scene.key_count).map(|key| key.to_string());
+        Some(share(ring, self.partitions, names.collect(), scene.seed).into())
+    }
+
     /// The replicas of each partition, round robin over the brokers (`StripedReplicaPlacer.java`
     /// begins at a random one). The group's are placed from the last broker on, three of them
     /// (`offsets.topic.replication.factor`).
-    fn place(&self, brokers: &[NodeId]) -> Vec<Vec<NodeId>> {
+    fn place(&self, scene: &Scene) -> Vec<Vec<NodeId>> {
+        let brokers = &scene.brokers;
         let from = |first: usize, copies: u32| -> Vec<NodeId> {
             let round = brokers.iter().cycle().skip(first).take(brokers.len());
             round.take(copies as usize).copied().collect()
         };
-        let topic =
-            (0..self.partitions as usize).map(|at| from(at % brokers.len(), self.replication));
+        let owners = self.broker_ring.as_ref().zip(scene.share).map(|(ring, share)| {
+            let names = (0..self.partitions).map(|number| format!("partition-{number}"));
+            share(ring, brokers.len() as u32, names.collect(), scene.seed)
+        });
+        let topic = (0..self.partitions as usize).map(|at| {
+            let first = owners.as_ref().map_or(at % brokers.len(), |owners| owners[at] as usize);
+            from(first, self.replication)
+        });
         topic.chain([from(brokers.len() - 1, OFFSETS_REPLICATION)]).collect()
     }
 }
+
+/// More keys than this are not placed by a ring: the table would not fit.
+const KEYS_MAX: u64 = 1_000_000;
 
 /// `offsets.topic.replication.factor`.
 const OFFSETS_REPLICATION: u32 = 3;
@@ -557,10 +580,10 @@ type Ctx<'a, 'b> = &'a mut Context<'b, Kafka>;
 /// What a node of it is built from.
 #[derive(Clone, Debug)]
 pub(super) enum Role {
-    /// A broker: who it is, and who all of them are.
-    Broker(Box<KafkaParams>, NodeId, Vec<NodeId>),
-    /// A producer, and the brokers.
-    Producer(Box<KafkaParams>, Vec<NodeId>),
+    /// A broker: who it is, who all of them are, and who has a replica of each partition.
+    Broker(Box<KafkaParams>, NodeId, Vec<NodeId>, Vec<Vec<NodeId>>),
+    /// A producer, the brokers, and the partition of each key where a ring says it.
+    Producer(Box<KafkaParams>, Vec<NodeId>, Option<Arc<[u32]>>),
     /// A member of the group, and the brokers.
     Consumer(Box<KafkaParams>, Work, Vec<NodeId>),
 }
@@ -577,8 +600,14 @@ impl QueueProtocol for Kafka {
     fn role(params: &KafkaParams, part: Part, scene: &Scene) -> Role {
         let (params, brokers) = (Box::new(params.clone()), scene.brokers.clone());
         match part {
-            Part::Broker(place) => Role::Broker(params, brokers[place as usize], brokers),
-            Part::Producer(_) => Role::Producer(params, brokers),
+            Part::Broker(place) => {
+                let placed = params.place(scene);
+                Role::Broker(params, brokers[place as usize], brokers, placed)
+            }
+            Part::Producer(_) => {
+                let partitions = params.partitions_of_keys(scene);
+                Role::Producer(params, brokers, partitions)
+            }
             Part::Consumer(_) => Role::Consumer(params, scene.work.clone(), brokers),
         }
     }
@@ -593,7 +622,17 @@ impl QueueProtocol for Kafka {
         if !config.messages.priorities.is_empty() {
             return Err("Kafka knows no priorities".into());
         }
+        if params.key_ring.is_some() && KEYS_MAX < config.messages.keys {
+            let keys = config.messages.keys;
+            return Err(format!("`key_ring` places at most {KEYS_MAX} keys, found {keys}"));
+        }
         Ok(())
+    }
+
+    fn rings(params: &KafkaParams, config: &QueuesConfig) -> Vec<(Choice, u32)> {
+        let of_keys = params.key_ring.iter().map(|ring| (ring.clone(), params.partitions));
+        let of_brokers = params.broker_ring.iter().map(|ring| (ring.clone(), config.brokers));
+        of_keys.chain(of_brokers).collect()
     }
 }
 
@@ -607,11 +646,11 @@ impl Node for Kafka {
 
     fn boot(role: &Role, disk: &Disk) -> Self {
         match role {
-            Role::Broker(params, own, brokers) => {
-                Self::Broker(Box::new(Broker::boot(params, *own, brokers, disk)))
+            Role::Broker(params, own, brokers, placed) => {
+                Self::Broker(Box::new(Broker::boot(params, *own, brokers, placed, disk)))
             }
-            Role::Producer(params, brokers) => {
-                Self::Producer(Box::new(Producer::new(params, brokers)))
+            Role::Producer(params, brokers, partitions) => {
+                Self::Producer(Box::new(Producer::new(params, brokers, partitions.clone())))
             }
             Role::Consumer(params, work, brokers) => {
                 Self::Consumer(Box::new(Consumer::new(params, work, brokers)))

@@ -25,6 +25,8 @@ pub(in crate::queues) struct Producer {
     /// Names this session to brokers.
     session: u64,
     queues: Vec<Queue>,
+    /// The partition of each key, where a ring says it.
+    partitions: Option<Arc<[u32]>>,
     in_flight: BTreeMap<u64, Flight>,
     next_id: u64,
     drain: Option<(SimTime, TimerId)>,
@@ -178,11 +180,16 @@ impl Brokers {
 }
 
 impl Producer {
-    pub(super) fn new(params: &KafkaParams, brokers: &[NodeId]) -> Self {
+    pub(super) fn new(
+        params: &KafkaParams,
+        brokers: &[NodeId],
+        partitions: Option<Arc<[u32]>>,
+    ) -> Self {
         Self {
             params: params.clone(),
             brokers: Brokers::new(brokers, params.partitions),
             session: 0,
+            partitions,
             queues: vec![Queue::default(); params.partitions as usize],
             in_flight: BTreeMap::new(),
             next_id: 0,
@@ -206,7 +213,7 @@ impl Producer {
                 self.brokers.connect(from, ctx);
             }
             Input::Timer(Timer::Reconnect(broker)) => {
-                self.brokers.reconnect_due(broker, self.params.retry_backoff, ctx)
+                self.brokers.reconnect_due(broker, self.params.retry_backoff, ctx);
             }
             Input::Message { message: Message::Produced { id, results }, .. } => {
                 self.answered(id, &results, ctx);
@@ -260,7 +267,10 @@ impl Producer {
     }
 
     fn partition_for(&self, item: &Item) -> u32 {
-        partition_of(item.key.to_string().as_bytes(), self.params.partitions)
+        let by_ring = self.partitions.as_ref().and_then(|all| all.get(item.key as usize));
+        by_ring.copied().unwrap_or_else(|| {
+            partition_of(item.key.to_string().as_bytes(), self.params.partitions)
+        })
     }
 
     /// Sends what may be sent: to each broker one request, with a batch for each partition that it

@@ -1,8 +1,10 @@
 //! What Kafka promises, end to end.
 
+use crate::choice::Choice;
+use crate::kernel::rng::Seed;
 use crate::kernel::time::SimTime;
-use crate::queues::tests::play;
-use crate::queues::{Indication, Outcome};
+use crate::queues::tests::{play, read};
+use crate::queues::{Indication, LogEvent, Outcome, Setup, Watch, simulate_watched};
 
 /// A stream of records over three brokers, whose first dies for good when it has appended one.
 fn leader_dies(topic: &str) -> Outcome {
@@ -106,4 +108,30 @@ pause = { target = "consumers" }
     assert_eq!(clean.lost_confirmed, 0, "{clean:?}");
     assert!(0 < clean.stalled, "{clean:?}");
     assert!(0 < unclean.lost_confirmed, "{unclean:?}");
+}
+
+#[test]
+fn a_ring_says_where_records_and_partitions_go() {
+    let experiment = r#"
+variants = [{ kafka = { partitions = 4, key_ring = "jump", broker_ring = "jump" } }]
+brokers = 3
+producers = { load = { open = { constant = "50/s" } } }
+messages = { tasks = [{ name = "task", service = "1ms" }], keys = 40 }
+horizon = "4s"
+drain = "30s"
+"#;
+    let (config, around) = read(experiment, "");
+    // What stands for a ring here puts every key on the last member.
+    let share = |_: &Choice, count: u32, keys: Vec<String>, _: Seed| vec![count - 1; keys.len()];
+    let setup = Setup { config: &config, around: &around, share: Some(share) };
+    let watch = Watch { history: true, times: false };
+    let outcome = simulate_watched(&config.variants[0], setup, Seed(1), watch).expect("a choice");
+    let appended = outcome.judge.history().iter().filter_map(|heard| match heard.told {
+        Indication::Log(LogEvent::Appended { log, .. }) => Some((heard.node.0, log)),
+        _ => None,
+    });
+    let places: Vec<(u32, u32)> = appended.collect();
+    assert_eq!(places.len(), 200);
+    assert!(places.iter().all(|&place| place == (2, 3)), "the third broker, the fourth partition");
+    assert_eq!(outcome.verdict.done, 200);
 }
