@@ -15,7 +15,7 @@ use support::{Place, SMALL, finish};
 fn scenarios(place: &Place) -> Vec<String> {
     place.write("scenarios/small.toml", SMALL.as_bytes());
     let mut files = vec!["scenarios/small.toml".to_owned()];
-    for wing in ["rings", "locks", "queues"] {
+    for wing in ["rings", "locks", "queues", "pipeline"] {
         assert_eq!(place.run(&["init", wing]).code, 0);
         files.push(format!("scenarios/my-{wing}.toml"));
     }

@@ -61,7 +61,9 @@ fn in_json(item: Item) -> Json {
 
 /// The schema of the parameters of a variant.
 fn params_of(item: Item) -> Option<Json> {
-    let Item::Thing(Kind::Rings | Kind::Locks | Kind::Queues, about) = item else { return None };
+    let Item::Thing(Kind::Rings | Kind::Locks | Kind::Queues | Kind::Pipeline, about) = item else {
+        return None;
+    };
     let listings = WINGS.iter().flat_map(|wing| (wing.variants)());
     listings.into_iter().find(|listing| listing.about == about).map(|listing| listing.params)
 }

@@ -27,6 +27,8 @@ enum Starter {
     Locks,
     /// Message queues whose workers die
     Queues,
+    /// A ring, a queue and a lock joined
+    Pipeline,
 }
 
 impl Starter {
@@ -36,6 +38,9 @@ impl Starter {
             Self::Rings => (include_str!("starters/rings.toml"), "scenarios/my-rings.toml"),
             Self::Locks => (include_str!("starters/locks.toml"), "scenarios/my-locks.toml"),
             Self::Queues => (include_str!("starters/queues.toml"), "scenarios/my-queues.toml"),
+            Self::Pipeline => {
+                (include_str!("starters/pipeline.toml"), "scenarios/my-pipeline.toml")
+            }
         }
     }
 }

@@ -30,6 +30,8 @@ pub(super) enum Kind {
     Locks,
     /// Message queues
     Queues,
+    /// Rings, queues and locks joined
+    Pipeline,
     /// Faults
     Faults,
     /// Distributions of durations
@@ -53,6 +55,7 @@ impl Kind {
             Self::Rings => "rings",
             Self::Locks => "locks",
             Self::Queues => "queues",
+            Self::Pipeline => "pipeline",
             Self::Faults => "faults",
             Self::Distributions => "distributions",
             Self::Metrics => "metrics",
@@ -63,7 +66,7 @@ impl Kind {
     pub(super) fn items(self) -> Vec<Item> {
         let things = |all: &[About]| all.iter().map(|&about| Item::Thing(self, about)).collect();
         match self {
-            Self::Rings | Self::Locks | Self::Queues => {
+            Self::Rings | Self::Locks | Self::Queues | Self::Pipeline => {
                 let wing = WINGS.iter().find(|wing| wing.subject.name() == self.title());
                 let variants = wing.map_or(Vec::new(), |wing| (wing.variants)());
                 variants.into_iter().map(|listing| Item::Thing(self, listing.about)).collect()
@@ -71,8 +74,14 @@ impl Kind {
             Self::Faults => things(fault::CATALOGUE),
             Self::Distributions => things(dist::CATALOGUE),
             Self::Metrics => {
-                let metrics = WINGS.iter().flat_map(|wing| wing.metrics);
-                metrics.map(|&metric| Item::Metric(metric)).collect()
+                // A pipeline measures what queues and locks measure.
+                let mut metrics: Vec<&Metric> = Vec::new();
+                for &metric in WINGS.iter().flat_map(|wing| wing.metrics) {
+                    if !metrics.contains(&metric) {
+                        metrics.push(metric);
+                    }
+                }
+                metrics.into_iter().map(Item::Metric).collect()
             }
         }
     }

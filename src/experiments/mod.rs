@@ -9,6 +9,7 @@
 
 mod locks;
 pub mod matrix;
+mod pipeline;
 mod queues;
 mod rings;
 mod settle;
@@ -34,8 +35,12 @@ pub use settle::{Settled, settled};
 pub use wing::{Laid, Listing, Wing};
 
 /// All wings, in the order in which reports have them.
-pub const WINGS: &[Wing] =
-    &[Wing::of::<rings::Rings>(), Wing::of::<locks::Locks>(), Wing::of::<queues::Queues>()];
+pub const WINGS: &[Wing] = &[
+    Wing::of::<rings::Rings>(),
+    Wing::of::<locks::Locks>(),
+    Wing::of::<queues::Queues>(),
+    Wing::of::<pipeline::Pipeline>(),
+];
 
 /// One wing put to work: variants, a set-up and the world around it.
 pub trait Experiment: Debug + Send + Sync {

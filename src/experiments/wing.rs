@@ -138,7 +138,13 @@ fn check_names<G: Glue>(table: &Value, problems: &mut Problems) {
 /// The schema of the wing's table, in which each variant has its parameters.
 fn schema<G: Glue>() -> Json {
     let mut schema = G::schema();
-    let choices = G::CATALOGUE.iter().map(|entry| {
+    schema["properties"]["variants"]["items"] = choices(G::CATALOGUE);
+    schema
+}
+
+/// The schema of a choice from `catalogue`, in which each variant has its parameters.
+pub(super) fn choices<E: Listed>(catalogue: &[E]) -> Json {
+    let choices = catalogue.iter().map(|entry| {
         let About { name, summary, .. } = *entry.about();
         json!({
             "description": summary,
@@ -153,8 +159,7 @@ fn schema<G: Glue>() -> Json {
             ],
         })
     });
-    schema["properties"]["variants"]["items"] = json!({ "anyOf": choices.collect::<Vec<_>>() });
-    schema
+    json!({ "anyOf": choices.collect::<Vec<_>>() })
 }
 
 #[derive(Debug)]

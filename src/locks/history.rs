@@ -124,8 +124,8 @@ impl Grant {
 
 /// Writes a history while it happens.
 #[derive(Debug, Default)]
-pub(super) struct Recorder {
-    pub(super) history: History,
+pub(crate) struct Recorder {
+    pub(crate) history: History,
     /// For each node, the section that it is in, by its place in the history.
     current: Vec<Option<usize>>,
     /// For each node, its waits and grants that have not ended, by their places.
@@ -136,7 +136,7 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    pub(super) fn new(node_count: usize) -> Self {
+    pub(crate) fn new(node_count: usize) -> Self {
         Self {
             history: History::default(),
             current: vec![None; node_count],
@@ -147,7 +147,7 @@ impl Recorder {
     }
 
     /// Notes what `node` told at `now`.
-    pub(super) fn note(&mut self, now: SimTime, node: NodeId, told: Told) {
+    pub(crate) fn note(&mut self, now: SimTime, node: NodeId, told: Told) {
         match told {
             Told::Client(indication) => self.note_client(now, node, indication),
             Told::Section(progress) => self.note_progress(now, node, progress),
@@ -257,7 +257,7 @@ impl Recorder {
     }
 
     /// Notes what happened to `node` at `now`.
-    pub(super) fn witness(&mut self, now: SimTime, node: NodeId, change: Change) {
+    pub(crate) fn witness(&mut self, now: SimTime, node: NodeId, change: Change) {
         self.history.changes.push((now, node, change));
         let n = node.index();
         match change {
@@ -276,7 +276,7 @@ impl Recorder {
     }
 
     /// The history of a run that ends at `end`.
-    pub(super) fn finish(mut self, end: SimTime) -> History {
+    pub(crate) fn finish(mut self, end: SimTime) -> History {
         self.history.end = end;
         for grant in &mut self.history.grants {
             grant.until = grant.until.min(end);

@@ -256,7 +256,7 @@ pub(super) fn read(
     match (&config, own) {
         (Some(config), Some(entry)) => {
             for choice in &config.variants {
-                check_choice(entry, choice, config, &mut problems);
+                check_choice(entry, choice, &config.fencing, &mut problems);
             }
         }
         (Some(config), None) => check(config, &mut problems),

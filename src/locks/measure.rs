@@ -34,8 +34,8 @@ pub(super) fn record(
     played: &Played,
 ) -> Record {
     let verdicts = Verdicts::of(played);
-    let mut report = Report { played, verdicts, measures: Vec::new(), samples: Vec::new() };
-    report.safety();
+    let measures = safety(&played.history, &verdicts);
+    let mut report = Report { played, verdicts, measures, samples: Vec::new() };
     report.speed(SimTime::ZERO + around.warm_up, config);
     let findings = report.verdicts.findings(FINDINGS_A_KIND);
     Record {
@@ -81,37 +81,6 @@ impl Report<'_> {
         self.add(metric, "", count as f64);
     }
 
-    fn safety(&mut self) {
-        let history = &self.played.history;
-        let ended_as = |outcome| {
-            let is_so = |passage: &&super::history::Passage| {
-                passage.over.is_some_and(|(_, how)| how == outcome)
-            };
-            history.sections.iter().filter(is_so).count() as u64
-        };
-        let (lost, fenced) = (ended_as(Outcome::Lost), ended_as(Outcome::Fenced));
-        let Verdicts { service, operational, by_deadline, effect, fencing, liveness, .. } =
-            self.verdicts.clone();
-        let stalled = liveness.stalled_for(STALL, history.end) as u64;
-        self.count(&SERVICE_VIOLATIONS, service.violations);
-        self.count(&BELIEF_VIOLATIONS, operational.pairs);
-        self.count(&BELIEF_VIOLATIONS_BY_DEADLINE, by_deadline.pairs);
-        self.add(&BELIEF_OVERLAP, "", operational.total.as_ns() as f64);
-        self.add(&BELIEF_OVERLAP_LONGEST, "", operational.longest.as_ns() as f64);
-        self.count(&EFFECT_VIOLATIONS, effect.bad_sections.len() as u64);
-        self.count(&LOST_INCREMENTS, effect.lost_increments);
-        self.count(&FOREIGN_RELEASES, service.foreign_releases);
-        self.count(&TOKENS_REPEATED, fencing.double_grants + fencing.regressions);
-        self.count(&FENCING_HITS, fencing.refused);
-        self.count(&SELF_ABORTS, lost);
-        self.count(&FENCED_SECTIONS, fenced);
-        self.count(&STALLED_LOCKS, stalled);
-        self.count(&OPEN_WAITS, liveness.open.len() as u64);
-        self.count(&BYPASS_MAX, liveness.bypass_max);
-        let is_linearizable = self.verdicts.is_linearizable;
-        self.count(&NOT_LINEARIZABLE, u64::from(!is_linearizable));
-    }
-
     fn speed(&mut self, from: SimTime, config: &LocksConfig) {
         let history = &self.played.history;
         let measured = history.end.since(from).as_secs_f64();
@@ -125,14 +94,7 @@ impl Report<'_> {
         self.add(&GRANT_RATE, "", per_second(useful.len() as f64));
         self.add(&UTILISATION, "", per_second(held as f64 / 1e9 / f64::from(config.locks)));
 
-        let mut waits = Distribution::new();
-        let mut censored = 0;
-        for wait in history.waits.iter().filter(|wait| from <= wait.requested) {
-            match wait.ended {
-                Some((at, WaitEnd::Granted)) => waits.add(at.since(wait.requested).as_ns()),
-                Some((_, WaitEnd::GaveUp | WaitEnd::Died)) | None => censored += 1,
-            }
-        }
+        let (waits, censored) = waits(history, from);
         self.sample(&WAIT, waits);
         self.count(&WAITS_CENSORED, censored);
         let handovers = Handovers::of(&grants, history);
@@ -203,6 +165,56 @@ impl Report<'_> {
     fn sample(&mut self, metric: &'static Metric, distribution: Distribution) {
         self.samples.push(Sample { metric, at: String::new(), distribution });
     }
+}
+
+/// What the judges say of a history, as numbers.
+pub(crate) fn safety(history: &History, verdicts: &Verdicts) -> Vec<Measure> {
+    let ended_as = |outcome| {
+        let is_so = |passage: &&super::history::Passage| {
+            passage.over.is_some_and(|(_, how)| how == outcome)
+        };
+        history.sections.iter().filter(is_so).count() as u64
+    };
+    let Verdicts { service, operational, by_deadline, effect, fencing, liveness, .. } = verdicts;
+    let stalled = liveness.stalled_for(STALL, history.end) as u64;
+    let nanoseconds = |length: SimDuration| length.as_ns();
+    let numbers = [
+        (&SERVICE_VIOLATIONS, service.violations),
+        (&BELIEF_VIOLATIONS, operational.pairs),
+        (&BELIEF_VIOLATIONS_BY_DEADLINE, by_deadline.pairs),
+        (&BELIEF_OVERLAP, nanoseconds(operational.total)),
+        (&BELIEF_OVERLAP_LONGEST, nanoseconds(operational.longest)),
+        (&EFFECT_VIOLATIONS, effect.bad_sections.len() as u64),
+        (&LOST_INCREMENTS, effect.lost_increments),
+        (&FOREIGN_RELEASES, service.foreign_releases),
+        (&TOKENS_REPEATED, fencing.double_grants + fencing.regressions),
+        (&FENCING_HITS, fencing.refused),
+        (&SELF_ABORTS, ended_as(Outcome::Lost)),
+        (&FENCED_SECTIONS, ended_as(Outcome::Fenced)),
+        (&STALLED_LOCKS, stalled),
+        (&OPEN_WAITS, liveness.open.len() as u64),
+        (&BYPASS_MAX, liveness.bypass_max),
+        (&NOT_LINEARIZABLE, u64::from(!verdicts.is_linearizable)),
+    ];
+    let measure = |(metric, number): (&'static Metric, u64)| Measure {
+        metric,
+        at: String::new(),
+        value: number as f64,
+    };
+    numbers.map(measure).to_vec()
+}
+
+/// How long lock requests made from `from` on took until the grant, and how many had none.
+pub(crate) fn waits(history: &History, from: SimTime) -> (Distribution, u64) {
+    let mut waits = Distribution::new();
+    let mut censored = 0;
+    for wait in history.waits.iter().filter(|wait| from <= wait.requested) {
+        match wait.ended {
+            Some((at, WaitEnd::Granted)) => waits.add(at.since(wait.requested).as_ns()),
+            Some((_, WaitEnd::GaveUp | WaitEnd::Died)) | None => censored += 1,
+        }
+    }
+    (waits, censored)
 }
 
 /// What happened between a release and the next grant.

@@ -11,6 +11,7 @@
 //! [`CATALOGUE`] lists every variant. A new one is a file beside this one with its idea and its
 //! source on top, an `impl` of [`LockProtocol`], its `mod` line and its row.
 
+mod any;
 mod chubby;
 pub mod course;
 mod elapsed_release;
@@ -52,9 +53,17 @@ use crate::choice::{About, Choice, Listed};
 use crate::config::{Config, Problems};
 use crate::kernel::rng::Seed;
 use crate::kernel::time::SimDuration;
+use crate::model::any::{AnyRole, AnyStable};
 use crate::model::node::{Node, NodeId, Wire};
 use crate::model::surroundings::Surroundings;
 use crate::record::Record;
+
+pub(crate) use any::AnyLock;
+pub(crate) use history::Recorder;
+pub(crate) use party::{Alarm, Ask, Disk, Parcel, Party, Role, Told, Write};
+pub(crate) use resource::ResourceRole;
+pub(crate) use section::WorkerRole;
+pub(crate) use shards::ClientsRole;
 
 use polling::Polling;
 pub use resource::Fencing;
@@ -329,6 +338,10 @@ pub struct Entry {
     pub check: fn(&Choice, &mut Problems),
     /// The servers that a choice has; `None` where its parameters are wrong.
     pub servers: fn(&Choice) -> Option<Servers>,
+    /// What a server of a choice, which was checked, is built from where its type is hidden.
+    pub server: fn(&Choice, &Terms) -> AnyRole<Order, Fact, AnyStable>,
+    /// The same of a client.
+    pub client: fn(&Choice, &Terms) -> AnyRole<Request, Indication, ()>,
     /// Plays a choice, which was checked, and gives all that happened.
     pub play: fn(&Choice, &LocksConfig, &Shards, &Surroundings, Seed) -> Played,
     /// The JSON Schema of its parameters.
@@ -349,10 +362,14 @@ impl Entry {
                 let params = choice.params::<P::Params>(&mut Problems::default())?;
                 Some(P::servers(&params))
             },
+            server: |choice, terms| {
+                AnyRole::of::<P::Server>(P::server(&params::<P>(choice), terms))
+            },
+            client: |choice, terms| {
+                AnyRole::of::<P::Client>(P::client(&params::<P>(choice), terms))
+            },
             play: |choice, config, shards, around, seed| {
-                let params = choice
-                    .params::<P::Params>(&mut Problems::default())
-                    .expect("the choice was checked when it was read");
+                let params = params::<P>(choice);
                 testbed::play::<P>(&params, config, shards, around, seed)
             },
             params_schema: P::Params::schema,
@@ -444,6 +461,11 @@ pub fn simulate(
     seed: Seed,
 ) -> Record {
     entry_of(choice).simulate(choice, config, shards, around, seed)
+}
+
+fn params<P: LockProtocol>(choice: &Choice) -> P::Params {
+    let params = choice.params::<P::Params>(&mut Problems::default());
+    params.expect("the choice was checked when it was read")
 }
 
 fn entry_of(choice: &Choice) -> &'static Entry {

@@ -10,14 +10,14 @@ use super::shards::Clients;
 use super::{Fact, Indication, LockId, LockProtocol, Order};
 
 /// A node of a locking cluster.
-pub(super) enum Party<P: LockProtocol> {
+pub(crate) enum Party<P: LockProtocol> {
     Server(P::Server),
     Client(Box<Worker<P>>),
     Resource(Box<Resource<P>>),
 }
 
 /// What a node of a locking cluster is built from.
-pub(super) enum Role<P: LockProtocol> {
+pub(crate) enum Role<P: LockProtocol> {
     Server(<P::Server as Node>::Role),
     Client(WorkerRole<P>),
     Resource(ResourceRole<P>),
@@ -25,7 +25,7 @@ pub(super) enum Role<P: LockProtocol> {
 
 /// What the workload asks.
 #[derive(Debug)]
-pub(super) enum Ask {
+pub(crate) enum Ask {
     /// A client: go through a critical section.
     Work(Section),
     /// A client: release a lock, whether or not it is held.
@@ -37,7 +37,7 @@ pub(super) enum Ask {
 
 /// What the workload hears.
 #[derive(Debug)]
-pub(super) enum Told {
+pub(crate) enum Told {
     /// From the lock client in a process.
     Client(Indication),
     /// From the process itself.
@@ -50,7 +50,7 @@ pub(super) enum Told {
 
 /// What travels.
 #[derive(Clone, Debug)]
-pub(super) enum Parcel<M> {
+pub(crate) enum Parcel<M> {
     Lock(M),
     Resource(resource::Message),
 }
@@ -79,7 +79,7 @@ impl<M: Wire> Wire for Parcel<M> {
 }
 
 /// What a node reminds itself of.
-pub(super) enum Alarm<P: LockProtocol> {
+pub(crate) enum Alarm<P: LockProtocol> {
     Server(<P::Server as Node>::Timer),
     Client(<Clients<P> as Node>::Timer),
     Section(SectionTimer),
@@ -97,14 +97,14 @@ impl<P: LockProtocol> fmt::Debug for Alarm<P> {
 
 /// The disk of a server or of the resource.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Disk<S> {
+pub(crate) struct Disk<S> {
     server: S,
     resource: Cells,
 }
 
 /// A write to it.
 #[derive(Clone, Debug)]
-pub(super) enum Write<W> {
+pub(crate) enum Write<W> {
     Server(W),
     Resource(<Cells as Stable>::Write),
 }

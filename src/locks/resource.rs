@@ -96,14 +96,14 @@ pub struct Effect {
 
 /// What a section and the resource tell each other.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Message {
+pub(crate) enum Message {
     Ask(Operation),
     Answer { section: SectionId, lock: LockId, access: Access, result: Result<u64, Fenced> },
 }
 
 /// One operation.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Operation {
+pub(crate) struct Operation {
     pub(super) section: SectionId,
     pub(super) lock: LockId,
     pub(super) token: Option<Token>,
@@ -114,7 +114,7 @@ pub(super) struct Operation {
 
 /// The token is older than another.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Fenced;
+pub(crate) struct Fenced;
 
 impl Wire for Message {
     fn kind(&self) -> &'static str {
@@ -137,14 +137,14 @@ impl Wire for Message {
 
 /// A counter and the newest token that was seen with it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Cell {
+pub(crate) struct Cell {
     value: u64,
     mark: Option<(Token, NodeId)>,
 }
 
 /// The counters as the disk has them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Cells(BTreeMap<LockId, Cell>);
+pub(crate) struct Cells(BTreeMap<LockId, Cell>);
 
 impl Stable for Cells {
     type Write = (LockId, Cell);
@@ -155,14 +155,14 @@ impl Stable for Cells {
 }
 
 /// The settings of the resource.
-pub(super) struct ResourceRole<P: LockProtocol> {
-    pub(super) fencing: Fencing,
+pub(crate) struct ResourceRole<P: LockProtocol> {
+    pub(crate) fencing: Fencing,
     /// Whom it asks about tokens.
-    pub(super) validator: Option<ClientsRole<P>>,
+    pub(crate) validator: Option<ClientsRole<P>>,
 }
 
 /// The resource.
-pub(super) struct Resource<P: LockProtocol> {
+pub(crate) struct Resource<P: LockProtocol> {
     fencing: Fencing,
     cells: BTreeMap<LockId, Cell>,
     validator: Option<Clients<P>>,

@@ -70,7 +70,7 @@ pub enum Outcome {
 
 /// What a process reminds itself of.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum SectionTimer {
+pub(crate) enum SectionTimer {
     /// Go on after the point that was come to. The number tells a stale one.
     Step(u64),
     /// The work is done.
@@ -78,13 +78,13 @@ pub(super) enum SectionTimer {
 }
 
 /// The settings of a process.
-pub(super) struct WorkerRole<P: LockProtocol> {
-    pub(super) clients: ClientsRole<P>,
-    pub(super) resource: NodeId,
+pub(crate) struct WorkerRole<P: LockProtocol> {
+    pub(crate) clients: ClientsRole<P>,
+    pub(crate) resource: NodeId,
 }
 
 /// A process that goes through critical sections.
-pub(super) struct Worker<P: LockProtocol> {
+pub(crate) struct Worker<P: LockProtocol> {
     clients: Clients<P>,
     resource: NodeId,
     running: Option<Running>,

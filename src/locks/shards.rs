@@ -71,16 +71,16 @@ impl Shards {
 }
 
 /// What the clients of a process are built from.
-pub(super) struct ClientsRole<P: LockProtocol> {
+pub(crate) struct ClientsRole<P: LockProtocol> {
     /// One for each service.
-    pub(super) clients: Vec<<P::Client as Node>::Role>,
+    pub(crate) clients: Vec<<P::Client as Node>::Role>,
     /// The servers of all services, in order.
-    pub(super) servers: Vec<NodeId>,
-    pub(super) shards: Shards,
+    pub(crate) servers: Vec<NodeId>,
+    pub(crate) shards: Shards,
 }
 
 /// The clients of a process, one for each service.
-pub(super) struct Clients<P: LockProtocol> {
+pub(crate) struct Clients<P: LockProtocol> {
     by_shard: Vec<P::Client>,
     servers: Vec<NodeId>,
     shards: Shards,

@@ -225,17 +225,17 @@ fn directory(config: &LocksConfig, server_count: u32) -> Directory {
 pub fn check(config: &LocksConfig, problems: &mut Problems) {
     for choice in &config.variants {
         let Some(entry) = choice.find("lock", CATALOGUE, problems) else { continue };
-        check_choice(entry, choice, config, problems);
+        check_choice(entry, choice, &config.fencing, problems);
     }
 }
 
-/// Tells all that is wrong with a choice of `entry` for `config`.
-pub fn check_choice(entry: &Entry, choice: &Choice, config: &LocksConfig, problems: &mut Problems) {
+/// Tells all that is wrong with a choice of `entry` for a resource that fences like that.
+pub fn check_choice(entry: &Entry, choice: &Choice, fencing: &Fencing, problems: &mut Problems) {
     (entry.check)(choice, problems);
     let name = entry.about.name;
-    if config.fencing != Fencing::None && entry.tokens == Tokens::None {
+    if *fencing != Fencing::None && entry.tokens == Tokens::None {
         problems.add(choice.place, format!("`{name}` has no fencing tokens"));
-    } else if config.fencing == Fencing::CheckWithService && !entry.validates {
+    } else if *fencing == Fencing::CheckWithService && !entry.validates {
         problems.add(
             choice.place,
             format!("`{name}` has no service that could check a token for the resource"),

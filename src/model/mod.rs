@@ -1,6 +1,7 @@
 //! The physical world: nodes with clocks, disks and servers, joined by links, struck by faults and
 //! put to work by clients. It knows no ring, no lock and no queue.
 
+pub mod any;
 pub mod clock;
 pub mod cluster;
 pub mod directory;

@@ -4,14 +4,14 @@ use crate::kernel::time::{SimDuration, SimTime};
 
 /// Steps of equal length from the start of a run.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Steps {
-    pub(super) length: SimDuration,
-    pub(super) count: usize,
+pub(crate) struct Steps {
+    pub(crate) length: SimDuration,
+    pub(crate) count: usize,
 }
 
 impl Steps {
     /// As many steps as a picture can show, over all of `span`.
-    pub(super) fn over(span: SimDuration) -> Self {
+    pub(crate) fn over(span: SimDuration) -> Self {
         const SHOWN: u64 = 240;
         let length = SimDuration::from_ns(span.as_ns().div_ceil(SHOWN).max(1));
         let count = span.as_ns().div_ceil(length.as_ns()).max(1) as usize;

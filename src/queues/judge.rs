@@ -372,7 +372,7 @@ impl Judge {
     }
 
     /// For how long the oldest message in the queue has been there.
-    pub(super) fn lag(&self, now: SimTime) -> SimDuration {
+    pub(crate) fn lag(&self, now: SimTime) -> SimDuration {
         let oldest = self.lives.values().find(|life| 0 < life.ready + life.handed);
         oldest.and_then(|life| life.stored).map_or(SimDuration::ZERO, |at| now.since(at))
     }

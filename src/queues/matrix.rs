@@ -24,7 +24,9 @@ use crate::kernel::time::{SimDuration, SimTime};
 use crate::model::directory::Directory;
 use crate::model::surroundings::Surroundings;
 
-use super::{Indication, Outcome, QueuesConfig, Serial, Setup, Watch, check, simulate_watched};
+use super::{
+    Entry, Indication, Outcome, QueuesConfig, Serial, Setup, Watch, check, simulate_watched,
+};
 
 pub use conditions::{CONDITIONS, Condition};
 pub use faults::{FAULTS, Fault};
@@ -230,11 +232,12 @@ impl Cell {
         }
         let script = self.script();
         let text = self.write(&script, true);
-        let outcome = play(&text)?;
-        let directory = super::directory(&read(&text)?.0);
+        let own = self.variant.own;
+        let outcome = play(&text, own)?;
+        let directory = super::directory(&read(&text, own)?.0);
         let delayed = match script.grace {
             Some(grace) => {
-                let usual = play(&self.write(&script, false))?;
+                let usual = play(&self.write(&script, false), own)?;
                 delayed(&first_effects(&outcome), &first_effects(&usual), grace)
             }
             None => 0,
@@ -293,17 +296,22 @@ fn delayed(
     late.count() as u64
 }
 
-/// Plays a scenario, of which the judge keeps everything.
-fn play(text: &str) -> Result<Outcome, Vec<Problem>> {
-    let (config, around) = read(text)?;
+/// Plays a scenario, of which the judge keeps everything; its variant is `own`, where that is given,
+/// and one of the catalogue where not.
+fn play(text: &str, own: Option<&Entry>) -> Result<Outcome, Vec<Problem>> {
+    let (config, around) = read(text, own)?;
     let setup = Setup { config: &config, around: &around, share: None };
     let watch = Watch { history: true, times: false };
-    Ok(simulate_watched(&config.variants[0], setup, Seed(1), watch)
-        .expect("the choice was checked when it was read"))
+    let choice = &config.variants[0];
+    let outcome = match own {
+        Some(entry) => (entry.simulate)(choice, setup, Seed(1), watch),
+        None => simulate_watched(choice, setup, Seed(1), watch),
+    };
+    Ok(outcome.expect("the choice was checked when it was read"))
 }
 
 /// Reads of a scenario what a cell has.
-fn read(text: &str) -> Result<(QueuesConfig, Surroundings), Vec<Problem>> {
+fn read(text: &str, own: Option<&Entry>) -> Result<(QueuesConfig, Surroundings), Vec<Problem>> {
     let mut problems = Problems::default();
     let value = Value::parse(text, 0, &mut problems);
     let field = |path: &[&str]| {
@@ -318,7 +326,12 @@ fn read(text: &str) -> Result<(QueuesConfig, Surroundings), Vec<Problem>> {
     let faults =
         field(&["fault"]).map_or(Some(Vec::new()), |list| Config::read(list, &mut problems));
     if let Some(config) = &config {
-        check(config, &mut problems);
+        match own {
+            Some(entry) => {
+                config.variants.iter().for_each(|own| (entry.check)(own, config, &mut problems));
+            }
+            None => check(config, &mut problems),
+        }
         let directory = super::directory(config);
         for fault in faults.iter().flatten() {
             let fault: &crate::model::fault::FaultConfig = fault;

@@ -8,9 +8,11 @@ use crate::model::cluster::{ClusterEnd, Traffic};
 use crate::record::brief::{Brief, Finding, Headline, Picture};
 use crate::record::summary::Statistic;
 use crate::record::{
-    Better, Curve, Distribution, Ending, Measure, Metric, Profile, Record, Sample, Subject, Unit,
+    Better, Curve, Distribution, Ending, FaultSpan, Measure, Metric, Profile, Record, Sample,
+    Subject, Unit,
 };
 
+use super::gauge::Steps;
 use super::judge::{Judge, Verdict};
 use super::testbed::{Outcome, Testbed};
 
@@ -24,20 +26,70 @@ pub(super) fn outcome(
     let testbed = end.workload;
     let (outage, steps, lags) = (testbed.outage(), testbed.steps(), testbed.lags);
     let mut judge = testbed.judge;
-    let verdict = judge.verdict(now);
-    let mut page = Page::new(choice, seed, &end.run, end.faults);
-    page.rates(&judge);
-    page.verdict(&verdict, &judge);
-    page.times(&judge, &verdict);
-    page.depth(&mut judge, &lags, now);
-    page.consumers(&judge);
+    let record = blank(Subject::Queues, choice, seed, &end.run, end.faults);
+    let (record, verdict) = judged(record, &mut judge, &lags, steps, now);
+    let mut page = Page { record };
     page.costs(&end.traffic, end.sync_count, &verdict);
     if let Some((from, until)) = outage {
         page.recovery(&mut judge, from, until, now);
     }
-    page.courses(&mut judge, &lags, steps.length, now);
-    page.record.findings = std::mem::take(&mut judge.findings).into_lines();
     Outcome { record: page.record, verdict, judge }
+}
+
+/// Adds to `record` what `judge` says of a run that ended at `now`; `lags` are its time lags, one
+/// a step.
+pub(crate) fn judged(
+    record: Record,
+    judge: &mut Judge,
+    lags: &[SimDuration],
+    steps: Steps,
+    now: SimTime,
+) -> (Record, Verdict) {
+    let verdict = judge.verdict(now);
+    let mut page = Page { record };
+    page.rates(judge);
+    page.verdict(&verdict, judge);
+    page.times(judge, &verdict);
+    page.depth(judge, lags, now);
+    page.consumers(judge);
+    page.courses(judge, lags, steps.length, now);
+    page.record.findings.extend(std::mem::take(&mut judge.findings).into_lines());
+    (page.record, verdict)
+}
+
+/// A record of a run of which nothing has been measured yet.
+pub(crate) fn blank(
+    subject: Subject,
+    choice: &Choice,
+    seed: Seed,
+    run: &Run,
+    faults: Vec<FaultSpan>,
+) -> Record {
+    let ending = match run.end {
+        RunEnd::Horizon | RunEnd::Drained => Ending::Complete,
+        RunEnd::EventCap => Ending::Incomplete("the cap on events was reached".into()),
+        RunEnd::SameInstantCap => {
+            Ending::Incomplete("too many events happened at one instant".into())
+        }
+        RunEnd::TimeCap => Ending::Incomplete("the cap on virtual time was reached".into()),
+    };
+    Record {
+        subject,
+        variant: choice.label(),
+        point: Vec::new(),
+        seed,
+        measures: Vec::new(),
+        samples: Vec::new(),
+        curves: Vec::new(),
+        profiles: Vec::new(),
+        flows: Vec::new(),
+        spans: Vec::new(),
+        faults,
+        findings: Vec::new(),
+        ending,
+        event_count: run.event_count,
+        fingerprint: run.fingerprint,
+    }
 }
 
 /// A record in the making.
@@ -46,36 +98,6 @@ struct Page {
 }
 
 impl Page {
-    fn new(choice: &Choice, seed: Seed, run: &Run, faults: Vec<crate::record::FaultSpan>) -> Self {
-        let ending = match run.end {
-            RunEnd::Horizon | RunEnd::Drained => Ending::Complete,
-            RunEnd::EventCap => Ending::Incomplete("the cap on events was reached".into()),
-            RunEnd::SameInstantCap => {
-                Ending::Incomplete("too many events happened at one instant".into())
-            }
-            RunEnd::TimeCap => Ending::Incomplete("the cap on virtual time was reached".into()),
-        };
-        Self {
-            record: Record {
-                subject: Subject::Queues,
-                variant: choice.label(),
-                point: Vec::new(),
-                seed,
-                measures: Vec::new(),
-                samples: Vec::new(),
-                curves: Vec::new(),
-                profiles: Vec::new(),
-                flows: Vec::new(),
-                spans: Vec::new(),
-                faults,
-                findings: Vec::new(),
-                ending,
-                event_count: run.event_count,
-                fingerprint: run.fingerprint,
-            },
-        }
-    }
-
     fn add(&mut self, metric: &'static Metric, value: f64) {
         self.add_at(metric, "", value);
     }

@@ -48,6 +48,7 @@ use crate::choice::{About, Choice, Listed};
 use crate::config::{Config, Problems};
 use crate::kernel::rng::Seed;
 use crate::kernel::time::SimDuration;
+use crate::model::any::{AnyRole, AnyStable};
 use crate::model::clock::WallTime;
 use crate::model::node::{Node, NodeId};
 
@@ -56,6 +57,7 @@ pub use config::{
     ProducersConfig, QueuesConfig, Sizes, TaskConfig,
 };
 pub use gauge::Moments;
+pub(crate) use gauge::Steps;
 pub use judge::{Habits, Heard, Judge, LogEvent, Verdict, Watch};
 pub use kafka::{Assignor, Subscriber, TopicPartition, murmur2, partition_of};
 pub use measure::{BRIEF, METRICS};
@@ -331,6 +333,8 @@ pub struct Entry {
     pub check: fn(&Choice, &QueuesConfig, &mut Problems),
     /// The rings that a choice names, and over how many members each shares out.
     pub rings: fn(&Choice, &QueuesConfig) -> Vec<(Choice, u32)>,
+    /// What a node of a choice, which was checked, is built from where its type is hidden.
+    pub role: fn(&Choice, Part, &Scene) -> AnyRole<Request, Indication, AnyStable>,
     /// Runs the choice, and keeps what the last says.
     pub simulate: fn(&Choice, Setup<'_>, Seed, Watch) -> Option<Outcome>,
     /// The JSON Schema of its parameters.
@@ -351,6 +355,11 @@ impl Entry {
             rings: |choice, config| {
                 let params = choice.params::<P::Params>(&mut Problems::default());
                 params.map_or_else(Vec::new, |params| P::rings(&params, config))
+            },
+            role: |choice, part, scene| {
+                let params = choice.params::<P::Params>(&mut Problems::default());
+                let params = params.expect("the choice was checked when it was read");
+                AnyRole::of::<P>(P::role(&params, part, scene))
             },
             simulate: |choice, setup, seed, watch| {
                 let params = choice.params::<P::Params>(&mut Problems::default())?;

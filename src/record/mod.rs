@@ -173,6 +173,8 @@ pub enum Subject {
     Locks,
     /// Message queues.
     Queues,
+    /// The three of them joined.
+    Pipeline,
 }
 
 /// How a run ended.
@@ -277,7 +279,7 @@ impl SpanKind {
 
 impl Subject {
     /// All of them, in the order of reports.
-    pub const ALL: [Self; 3] = [Self::Rings, Self::Locks, Self::Queues];
+    pub const ALL: [Self; 4] = [Self::Rings, Self::Locks, Self::Queues, Self::Pipeline];
 
     /// Its name in scenario files and reports.
     pub const fn name(self) -> &'static str {
@@ -285,6 +287,7 @@ impl Subject {
             Self::Rings => "rings",
             Self::Locks => "locks",
             Self::Queues => "queues",
+            Self::Pipeline => "pipeline",
         }
     }
 }

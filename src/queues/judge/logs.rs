@@ -75,6 +75,32 @@ pub enum LogEvent {
     },
 }
 
+impl LogEvent {
+    /// The number of the log.
+    fn log_mut(&mut self) -> Option<&mut u32> {
+        match self {
+            Self::Appended { log, .. }
+            | Self::Led { log, .. }
+            | Self::Read { log, .. }
+            | Self::Committed { log, .. }
+            | Self::Rewound { log, .. }
+            | Self::Trimmed { log, .. } => Some(log),
+            Self::Polled { .. } => None,
+        }
+    }
+
+    /// The same of one of several clusters that tell the same judge, each of which numbers its logs
+    /// from 0.
+    pub(crate) fn of_cluster(mut self, cluster: u32) -> Self {
+        const LOGS_MAX: u32 = 1 << 16;
+        if let Some(log) = self.log_mut() {
+            assert!(*log < LOGS_MAX, "a cluster has not so many logs");
+            *log += cluster * LOGS_MAX;
+        }
+        self
+    }
+}
+
 /// The logs, each as its latest leader has it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Logs {

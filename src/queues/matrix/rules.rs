@@ -28,7 +28,7 @@ impl Rule {
     /// # Errors
     /// With what is wrong with its scenario: a mistake of ours.
     pub fn compute(&self) -> Result<String, Vec<Problem>> {
-        Ok((self.show)(&play(self.scenario)?))
+        Ok((self.show)(&play(self.scenario, None)?))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The rows of the matrix: which variant with which parameters each id stands for.
 
+use super::super::Entry;
 use super::Condition;
 use super::faults::{Actors, Killed};
 
@@ -29,9 +30,24 @@ pub struct Variant {
     silence_s: f64,
     patience_s: f64,
     poison: &'static str,
+    /// The row of what is not in the catalogue.
+    pub(super) own: Option<&'static Entry>,
 }
 
 impl Variant {
+    /// A row for a queue that is not in the catalogue: by its id, what tables call it, its
+    /// parameters, and for how long a message stays with a consumer that is silent.
+    pub const fn of_own(
+        id: &'static str,
+        title: &'static str,
+        entry: &'static Entry,
+        params: &'static str,
+        silence_s: f64,
+    ) -> Self {
+        let (name, own) = (entry.about.name, Some(entry));
+        Self { id, title, name, params, silence_s, patience_s: silence_s, own, ..PLAIN }
+    }
+
     /// The variant and its parameters, as a scenario has them, under a condition of its own or the
     /// usual one.
     pub fn choice(&self, condition: Option<&Condition>) -> String {
@@ -73,6 +89,7 @@ const PLAIN: Variant = Variant {
     // `consumer_timeout`.
     patience_s: 1800.0,
     poison: "fails",
+    own: None,
 };
 
 /// All rows, in the order of the table.
