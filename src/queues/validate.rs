@@ -247,6 +247,12 @@ impl Experiment {
         Self { config, around }
     }
 
+    /// So many times as long.
+    fn lengthen(&mut self, times: u64) {
+        self.config.horizon = self.config.horizon.scale(times, 1);
+        self.around.warm_up = self.around.warm_up.scale(times, 1);
+    }
+
     /// Nothing is left out.
     fn without_warm_up(&mut self) {
         self.around.warm_up = SimDuration::ZERO;
