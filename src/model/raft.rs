@@ -648,7 +648,10 @@ impl<C: Clone + Debug> Raft<C> {
         let Some(peer) = peers.get_mut(&from).filter(|_| term == self.term) else { return };
         peer.heard = sent.max(peer.heard);
         if fits {
-            peer.matched = match_index.max(peer.matched);
+            // A member has more than this leader only where a disk forgot a term that it had led,
+            // and it came again (etcd panics then: "Was the raft log corrupted, truncated, or
+            // lost?", raft/log.go). What this leader does not have it cannot count.
+            peer.matched = match_index.min(end).max(peer.matched);
             peer.next = peer.next.max(peer.matched + 1);
             let lacks = peer.next <= end;
             let own = self.own_durable();
