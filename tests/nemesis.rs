@@ -64,6 +64,9 @@ fn main() -> ExitCode {
             });
         }
     }
+    for cell in play(&[&format!("locks.variants=[{}]", FORGETFUL_LOCK.1)]) {
+        score.endure(&cell, count);
+    }
     let ids: Vec<&str> = safe.iter().map(|variant| variant.id).collect();
     score.note(ids == ["V10", "V12"], &format!("with disks that forget nothing {ids:?} have no B"));
     println!("{} passed, {} failed", score.passed, score.failed);
@@ -120,6 +123,13 @@ impl Score {
             Some(seed) => format!("{}: a violation with seed {seed}", cell.label),
         };
         self.note(first.is_none(), &what);
+    }
+
+    /// Every run comes to its end, however much its disks forget.
+    fn endure(&mut self, cell: &Cell, count: u64) {
+        let is_complete = |seed| simulate(cell, seed).ending == Ending::Complete;
+        let is_good = (1..=count).into_par_iter().all(is_complete);
+        self.note(is_good, &format!("{}: {count} seeds come to their end", cell.label));
     }
 
     /// Something is violated under some seed.
