@@ -211,14 +211,17 @@ impl JavaRandom {
         if bound.is_power_of_two() {
             return ((u64::from(bound) * u64::from(self.word())) >> 31) as u32;
         }
-        loop {
+        let mut value = 0;
+        // Half of the words are in range at least: a key in 10¹⁹ needs more.
+        for _ in 0..DRAWS_MAX {
             let word = self.word();
-            let value = word % bound;
+            value = word % bound;
             // The last, incomplete, run of the bound is drawn again.
             if word - value + (bound - 1) < 1 << 31 {
-                return value;
+                break;
             }
         }
+        value
     }
 }
 

@@ -77,6 +77,7 @@ pub fn jump(hash: u64, count: u32) -> u32 {
 #[inline]
 fn jump_counted(hash: u64, count: u32) -> (u32, u32) {
     let (mut jump, mut landed, mut draws) = (Jumping { state: hash, at: 0.0 }, 0.0, 0);
+    // A jump leads one bucket on at least, so it ends.
     while jump.at < f64::from(count) {
         landed = jump.at;
         draws += 1;
@@ -90,6 +91,7 @@ fn jump_counted(hash: u64, count: u32) -> (u32, u32) {
 fn jump_four(hashes: [u64; 4], count: u32) -> [u32; 4] {
     let mut jumps = hashes.map(|state| Jumping { state, at: 0.0 });
     let mut landed = [0.0; 4];
+    // Ends as it does for one.
     loop {
         let mut is_any_inside = false;
         for (jump, landed) in jumps.iter_mut().zip(&mut landed) {

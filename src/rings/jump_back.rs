@@ -132,7 +132,8 @@ pub(super) fn jump_back(words: &mut impl Words, count: u32) -> u32 {
         if bucket < count {
             return bucket;
         }
-        'draws: loop {
+        // Half of the draws say neither, at most. Where all do, the key stays below the octave.
+        'draws: for _ in 0..WORDS_MAX {
             let word = words.next();
             for half in [word as u32, (word >> 32) as u32] {
                 let bucket = half & (2 * octave - 1);
@@ -147,4 +148,28 @@ pub(super) fn jump_back(words: &mut impl Words, count: u32) -> u32 {
         octaves ^= octave;
     }
     0
+}
+
+/// So many words are drawn for an octave: of two draws each, one key in 10¹⁹ needs more.
+const WORDS_MAX: u32 = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A first word, and 7 for ever: of 5 buckets none, and not below the octave that begins at 4.
+    struct Sevens(u64);
+
+    impl Words for Sevens {
+        fn next(&mut self) -> u64 {
+            std::mem::replace(&mut self.0, 0x0000_0007_0000_0007)
+        }
+    }
+
+    #[test]
+    fn a_stream_that_never_says_where_to_go_ends_in_a_bucket() {
+        // A jump into the octave of 4, to 7; and with another one into that of 2, to 3.
+        assert_eq!(jump_back(&mut Sevens(0x0000_0003_0000_0007), 5), 0);
+        assert_eq!(jump_back(&mut Sevens(0x0000_0001_0000_0007), 5), 3);
+    }
 }

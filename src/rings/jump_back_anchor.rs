@@ -47,19 +47,21 @@ impl JumpBackAnchor {
     /// The bucket that had number `number` when `count` were left.
     fn bucket_of(&self, number: u32, count: u32) -> u32 {
         let mut bucket = number;
-        loop {
+        // No removed bucket is met twice.
+        for _ in 0..=self.removed.len() {
             let Bucket { left, successor } = self.buckets[bucket as usize];
             if left == ALIVE || left < count {
                 return bucket;
             }
             bucket = successor;
         }
+        unreachable!("{} removed buckets lead round in a circle", self.removed.len())
     }
 
     fn member(&self, mut words: impl Words) -> u32 {
         let mut bucket = jump_back(&mut words, self.buckets.len() as u32);
-        // Each round leads to a bucket that was removed later, so it ends.
-        loop {
+        // Each round leads to a bucket that was removed later.
+        for _ in 0..=self.removed.len() {
             let Bucket { left, successor } = self.buckets[bucket as usize];
             if left == ALIVE {
                 return successor;
@@ -67,6 +69,7 @@ impl JumpBackAnchor {
             let word = words.next() & 0xffff_ffff;
             bucket = self.bucket_of(((word * u64::from(left)) >> 32) as u32, left);
         }
+        unreachable!("bucket {bucket} was removed after the last of {}", self.removed.len())
     }
 }
 

@@ -128,7 +128,7 @@ fn walk(key: u64, count: u32, outer: u32, mut stream: Pcg32) -> u32 {
     // The walk through the upper half: from bucket x the next one is the largest j with
     // j · u <= x + 1, for a uniform u = (word + 1) / 2³², all times 2³² - 1 as the crate has it.
     let mut at = inner;
-    loop {
+    for _ in 0..JUMPS_MAX {
         stream.step();
         let reach = (u64::from(at) + 1) * u64::from(u32::MAX);
         let word = u64::from(stream.word()) + 1;
@@ -163,7 +163,7 @@ fn supsi(hash: u64, count: u32, hasher: &Hasher) -> u32 {
         return bucket;
     }
     let (mut at, mut state) = (f64::from(inner), hash);
-    loop {
+    for _ in 0..JUMPS_MAX {
         state = state.wrapping_mul(MULTIPLIER).wrapping_add(1);
         let next = (at + 1.0) / (((state >> 33) as f64 + 1.0) / 2_147_483_648.0);
         if f64::from(count) <= next {
@@ -201,3 +201,7 @@ impl Pcg32 {
         folded.rotate_right((self.state >> 59) as u32)
     }
 }
+
+/// A walk through the upper half has less than two jumps on average, and a key in 10¹⁰⁰ has more
+/// than these: it stays where it is then, which is a bucket as well.
+const JUMPS_MAX: u32 = 64;
