@@ -68,12 +68,14 @@ fn in_words(scenario: &Scenario, plan: &[Run], seed: Seed) -> Result<String, Fai
     let whole = experiments::estimate(plan, 1);
     let _ = write!(
         text,
-        "\n{} cells x {} seeds = {} runs, about {} events; at most {} for each job at work\n",
+        "\n{} cells x {} seeds = {} runs, about {} events; at most {} for each job at work, and {} for \
+         what they leave\n",
         scenario.cells.len(),
         scenario.seeds.count,
         plan.len(),
         grouped(whole.event_count),
-        size(whole.bytes)
+        size(whole.bytes),
+        size(experiments::left_behind(plan))
     );
     for (cell, directory) in first_of_each(scenario) {
         let faults = faults(cell, seed)?;
@@ -124,6 +126,7 @@ fn in_json(scenario: &Scenario, plan: &[Run], seed: Seed) -> Result<Json, Failur
         "runs": plan.len(),
         "events": whole.event_count,
         "bytes_per_job": whole.bytes,
+        "bytes_left_behind": experiments::left_behind(plan),
         "faults": { "seed": seed.0, "list": faults_of },
     }))
 }

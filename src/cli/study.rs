@@ -80,7 +80,7 @@ impl<'a> Study<'a> {
     ) -> Result<Self, Failure> {
         let mut plan = scenario.plan();
         let jobs = args.jobs_for(&plan);
-        args.refuse_if_too_large(&plan)?;
+        args.refuse_if_too_large(&plan, experiments::left_behind(&plan))?;
         let interrupt = Interrupt::listen();
         let carry_out = |plan: &[Run], jobs| {
             let progress = Progress::new(plan.len(), console.is_watched());
@@ -281,8 +281,9 @@ impl ConductArgs {
     }
 
     /// Refuses a plan that costs more than is allowed.
-    pub(super) fn refuse_if_too_large(&self, plan: &[Run]) -> Result<(), Failure> {
+    pub(super) fn refuse_if_too_large(&self, plan: &[Run], kept: u64) -> Result<(), Failure> {
         let Estimate { event_count, bytes } = experiments::estimate(plan, self.jobs_for(plan));
+        let bytes = bytes.saturating_add(kept);
         let (needs, flag, allows) = if self.max_events < event_count {
             let needs = format!("{} events", grouped(event_count));
             (needs, "--max-events", grouped(self.max_events))

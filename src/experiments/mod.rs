@@ -125,7 +125,8 @@ impl Run {
     }
 
     fn carry_out(&self) -> Record {
-        let record = self.experiment.simulate(self.variant, self.seed);
+        let mut record = self.experiment.simulate(self.variant, self.seed);
+        record.samples.iter_mut().for_each(|sample| sample.distribution.pack());
         assert_eq!(record.seed, self.seed, "a record must carry the seed that it was made under");
         Record { variant: self.label.clone(), point: self.point.clone(), ..record }
     }
@@ -239,9 +240,36 @@ pub fn estimate(plan: &[Run], jobs: usize) -> Estimate {
     }
 }
 
+/// How many bytes the records of a plan take at most until its report is written: all of them stand
+/// in memory together. Saturates.
+pub fn left_behind(plan: &[Run]) -> u64 {
+    plan.iter().fold(0, |sum: u64, run| {
+        let values = (run.estimate().event_count / EVENTS_PER_VALUE).min(DISTINCT_VALUES_MAX);
+        sum.saturating_add(RECORD_BYTES + 16 * values)
+    })
+}
+
+/// What a record takes without its distributions: numbers, courses of some hundred steps, names.
+const RECORD_BYTES: u64 = 32 << 10;
+
+/// A grant or a message takes a dozen events and more, and adds to a few distributions.
+const EVENTS_PER_VALUE: u64 = 8;
+
+/// Three digits tell about a thousand values of each power of two apart, from a nanosecond to hours.
+const DISTINCT_VALUES_MAX: u64 = 40_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::{Better, Distribution, Metric, Sample, Unit};
+
+    const LATENCY: Metric = Metric {
+        name: "latency",
+        title: "latency",
+        unit: Unit::Nanoseconds,
+        better: Better::Lower,
+        definition: "How long it took.",
+    };
 
     /// Two variants: the first measures its seed, the second panics on odd seeds.
     #[derive(Debug)]
@@ -265,7 +293,11 @@ mod tests {
         fn simulate(&self, variant: usize, seed: Seed) -> Record {
             assert!(variant == 0 || seed.0.is_multiple_of(2), "seed {} is odd", seed.0);
             let run = plan_of(1, 1).remove(0);
-            Record { seed, fingerprint: seed.0, ending: Ending::Complete, ..run.panicked("") }
+            let mut distribution = Distribution::new();
+            distribution.add(seed.0);
+            let samples = vec![Sample { metric: &LATENCY, at: String::new(), distribution }];
+            let ending = Ending::Complete;
+            Record { seed, fingerprint: seed.0, ending, samples, ..run.panicked("") }
         }
 
         fn faults(&self, _: Seed) -> Result<FaultPlan, String> {
@@ -298,6 +330,21 @@ mod tests {
                 seed: Seed(seed),
             })
             .collect()
+    }
+
+    #[test]
+    fn what_is_left_behind_grows_with_the_runs_and_is_small_for_each() {
+        let (one, thousand) = (left_behind(&plan_of(1, 1)), left_behind(&plan_of(1, 1000)));
+        assert_eq!(thousand, 1000 * one);
+        assert!((RECORD_BYTES..2 * RECORD_BYTES).contains(&one), "{one}");
+    }
+
+    #[test]
+    fn records_wait_for_their_report_packed() {
+        let plan = plan_of(1, 1);
+        let record = carry_out(&plan, Conduct { jobs: 1, stop: &never() }, &|_, _| ()).records;
+        assert!(record[0].samples.iter().all(|sample| sample.distribution.is_packed()));
+        assert!(!record[0].samples.is_empty());
     }
 
     fn never() -> AtomicBool {

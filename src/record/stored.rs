@@ -25,7 +25,7 @@ impl Record {
             .iter()
             .map(|measure| json!([measure.metric.name, measure.at, number(measure.value)]));
         let samples = self.samples.iter().map(|sample| {
-            let buckets: Vec<(u64, u64)> = sample.distribution.buckets().collect();
+            let buckets: Vec<(u64, u64)> = sample.distribution.buckets();
             json!([sample.metric.name, sample.at, buckets])
         });
         let curves = self.curves.iter().map(|curve| {
@@ -105,6 +105,7 @@ impl Record {
                     let [value, count] = parts(bucket)?;
                     distribution.add_times(whole(value)?, whole(count)?);
                 }
+                distribution.pack();
                 Ok(Sample { metric: metric(name)?, at: text(at)?, distribution })
             })?,
             curves: fields.each("curves", |[name, at, step, values]| {

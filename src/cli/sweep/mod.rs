@@ -111,7 +111,8 @@ pub(super) fn sweep(
         ));
     }
     let runs = scenario.plan();
-    args.conduct.refuse_if_too_large(&runs)?;
+    // What a run leaves goes to the disk at once.
+    args.conduct.refuse_if_too_large(&runs, 0)?;
     let plan = Plan::of(&scenario, args.asked.scenario.as_path(), &runs);
     plan.take(&args.out)?;
     if let Some(engine) = args.emit {
