@@ -134,3 +134,23 @@ impl Jumping {
 const TWO_TO_52: f64 = 4_503_599_627_370_496.0;
 /// Of the paper's linear congruential generator.
 pub(super) const MULTIPLIER: u64 = 2_862_933_555_777_941_757;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jump_that_ends_just_behind_the_last_bucket_is_not_taken() {
+        // From the chance of 1/2 back through the generator to the hash.
+        let mut inverse = MULTIPLIER;
+        for _ in 0..5 {
+            inverse = inverse.wrapping_mul(2_u64.wrapping_sub(MULTIPLIER.wrapping_mul(inverse)));
+        }
+        let state = ((1 << 30) - 1) << 33;
+        let hash = inverse.wrapping_mul(state - 1);
+        assert_eq!(Jumping { state: hash, at: 0.0 }.next().at.to_bits(), 2.0_f64.to_bits());
+        assert_eq!((jump(hash, 2), jump(hash, 3)), (0, 2));
+        assert_eq!(jump_four([hash; 4], 2), [0; 4]);
+        assert_eq!(jump_four([hash; 4], 3), [2; 4]);
+    }
+}

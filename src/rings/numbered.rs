@@ -313,3 +313,62 @@ const DEAD: u32 = u32::MAX;
 /// After so many dead buckets a key walks instead. Where half the buckets are dead, one key in
 /// 10¹⁹ comes to that.
 const REHASHES_MAX: u32 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rings::HashKind;
+    use crate::rings::modulo::Modulo;
+
+    fn modulo(removal: Removal, count: u32) -> Numbered<Modulo> {
+        let hasher = Hasher::new(HashKind::Xxh3, 1);
+        Numbered::build(&RemovalParams { removal }, &Membership::uniform(count), hasher)
+    }
+
+    #[test]
+    fn a_number_goes_where_the_scenario_says_when_its_member_leaves() {
+        for (removal, left, joined) in [
+            (Removal::Renumber, vec![0, 2, 4], vec![0, 2, 4, 6, 7]),
+            (Removal::Swap, vec![0, 4, 2], vec![0, 4, 2, 6, 7]),
+            // Who joins takes the number that died last.
+            (Removal::Tombstone, vec![0, DEAD, 2, DEAD, 4], vec![0, 7, 2, 6, 4]),
+        ] {
+            let mut numbered = modulo(removal.clone(), 6);
+            // The last one always takes its number with it.
+            for id in [1, 5, 3] {
+                // After `swap` the 5 stands in the middle, and the 4 takes its number.
+                numbered.remove(MemberId(id)).unwrap();
+            }
+            assert_eq!(numbered.members, left, "{removal:?}");
+            let bytes = 4 * (numbered.members.len() + numbered.dead.len());
+            assert_eq!(numbered.table_bytes(), bytes, "{removal:?}");
+            for id in [6, 7] {
+                numbered.add(MemberId(id), &Member::named("late")).unwrap();
+            }
+            assert_eq!(numbered.members, joined, "{removal:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_number_goes_with_its_member_though_others_are_dead() {
+        let mut numbered = modulo(Removal::Tombstone, 4);
+        numbered.remove(MemberId(1)).unwrap();
+        numbered.remove(MemberId(3)).unwrap();
+        assert_eq!((numbered.members, numbered.dead), (vec![0, DEAD, 2], vec![1]));
+    }
+
+    #[test]
+    fn keys_of_the_dead_are_shared_by_all_who_live() {
+        let mut numbered = modulo(Removal::Tombstone, 5);
+        for id in [1, 2, 3] {
+            numbered.remove(MemberId(id)).unwrap();
+        }
+        let owners = (0..10_000_u32).map(|index| {
+            let bytes = index.to_le_bytes();
+            numbered.locate(numbered.key(&bytes))
+        });
+        let first = owners.filter(|owner| *owner == MemberId(0)).count();
+        // Five standard deviations.
+        assert!(first.abs_diff(5000) < 250, "{first} of 10000 keys are the first one's");
+    }
+}
