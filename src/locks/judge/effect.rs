@@ -41,45 +41,42 @@ struct Counter {
     last_write: Option<usize>,
     /// Sections that have read since the last write.
     readers: Vec<usize>,
-    /// What each write was: when, and whose.
-    writes: Vec<(SimTime, usize, NodeId)>,
-    /// When a section read last, as a number of writes before it.
-    read_at: BTreeMap<usize, usize>,
+    /// Whose each write was.
+    writes: Vec<(usize, NodeId)>,
     newest: Option<(Token, NodeId)>,
     value: u64,
 }
 
 /// Judges the operations on the resource, in the order in which it decided them.
 pub fn judge(effects: &[(SimTime, Effect)], names: &Directory) -> Verdict {
-    let mut sections: Vec<SectionId> = effects.iter().map(|(_, effect)| effect.section).collect();
-    sections.sort_unstable();
-    sections.dedup();
-    let index_of = |section: SectionId| {
-        sections.binary_search(&section).expect("every section of an effect is listed")
-    };
-    let mut graph = Graph::new(sections.len());
+    let mut sections = Numbers::new(effects.len());
+    let mut reads = Reads::default();
+    let mut graph = Graph::default();
     let mut counters = BTreeMap::<LockId, Counter>::new();
-    let mut is_bad = vec![false; sections.len()];
+    let mut bad: Vec<usize> = Vec::new();
     let mut findings = Findings::default();
     for (at, effect) in effects.iter().filter(|(_, effect)| effect.is_accepted) {
         let counter = counters.entry(effect.lock).or_default();
-        let section = index_of(effect.section);
+        let section = sections.of(effect.section);
         match effect.access {
             Access::Read => {
                 graph.join(counter.last_write, section);
                 counter.readers.push(section);
-                counter.read_at.insert(section, counter.writes.len());
+                reads.note(section, effect.lock, counter.writes.len());
             }
             Access::Write => {
                 graph.join(counter.last_write, section);
                 for reader in counter.readers.drain(..) {
                     graph.join(Some(reader), section);
                 }
-                note_replaced(*at, effect, section, counter, names, &mut findings);
+                if let Some(read_at) = reads.last(section, effect.lock) {
+                    let since = &counter.writes[read_at..];
+                    note_replaced(*at, effect, section, since, names, &mut findings);
+                }
                 if let (Some(token), Some((newest, by))) = (effect.token, counter.newest)
                     && token < newest
                 {
-                    is_bad[section] = true;
+                    bad.push(section);
                     findings.add(*at, || {
                         format!(
                             "at {} a write of {} with token {} was let through after one of {} \
@@ -96,17 +93,18 @@ pub fn judge(effects: &[(SimTime, Effect)], names: &Directory) -> Verdict {
                     counter.newest = counter.newest.max(Some((token, effect.client)));
                 }
                 counter.last_write = Some(section);
-                counter.writes.push((*at, section, effect.client));
+                counter.writes.push((section, effect.client));
                 counter.value = effect.value;
             }
         }
     }
-    for section in graph.on_cycles() {
-        is_bad[section] = true;
-    }
-    let bad = sections.iter().zip(is_bad).filter(|(_, is_bad)| *is_bad);
+    bad.extend(graph.on_cycles(sections.in_order.len()));
+    let mut bad_sections: Vec<SectionId> =
+        bad.into_iter().map(|section| sections.in_order[section]).collect();
+    bad_sections.sort_unstable();
+    bad_sections.dedup();
     Verdict {
-        bad_sections: bad.map(|(section, _)| *section).collect(),
+        bad_sections,
         lost_increments: counters
             .values()
             .map(|counter| (counter.writes.len() as u64).saturating_sub(counter.value))
@@ -115,18 +113,18 @@ pub fn judge(effects: &[(SimTime, Effect)], names: &Directory) -> Verdict {
     }
 }
 
-/// Says whose increments a write replaces: those that came after what it was computed from.
+/// Says whose increments a write replaces: those of `since`, which came after what it was computed
+/// from.
 fn note_replaced(
     at: SimTime,
     effect: &Effect,
     section: usize,
-    counter: &Counter,
+    since: &[(usize, NodeId)],
     names: &Directory,
     findings: &mut Findings,
 ) {
-    let Some(&read_at) = counter.read_at.get(&section) else { return };
     let mut others: Vec<&str> = Vec::new();
-    for &(_, other, client) in &counter.writes[read_at..] {
+    for &(other, client) in since {
         let name = names.name(client);
         if other != section && !others.contains(&name) {
             others.push(name);
@@ -145,27 +143,90 @@ fn note_replaced(
     }
 }
 
-/// A directed graph.
+/// Numbers sections in the order of their first effects.
+struct Numbers {
+    /// By name, for those that loads hand out: one after the other, from 0.
+    table: Vec<Option<u32>>,
+    others: BTreeMap<SectionId, usize>,
+    in_order: Vec<SectionId>,
+}
+
+impl Numbers {
+    fn new(effect_count: usize) -> Self {
+        Self { table: vec![None; effect_count], others: BTreeMap::new(), in_order: Vec::new() }
+    }
+
+    fn of(&mut self, section: SectionId) -> usize {
+        let next = self.in_order.len();
+        let place = usize::try_from(section.0).ok().and_then(|id| self.table.get_mut(id));
+        let number = match place {
+            Some(place) => *place.get_or_insert(next as u32) as usize,
+            None => *self.others.entry(section).or_insert(next),
+        };
+        if number == next {
+            self.in_order.push(section);
+        }
+        number
+    }
+}
+
+/// When each section read each counter last, as a number of writes before it.
+#[derive(Default)]
+struct Reads {
+    /// Of the counter that the section read first: mostly there is no other.
+    first: Vec<Option<(LockId, usize)>>,
+    others: BTreeMap<(usize, LockId), usize>,
+}
+
+impl Reads {
+    fn note(&mut self, section: usize, lock: LockId, writes_before: usize) {
+        if self.first.len() <= section {
+            self.first.resize(section + 1, None);
+        }
+        let first = self.first[section].get_or_insert((lock, writes_before));
+        if first.0 == lock {
+            first.1 = writes_before;
+        } else {
+            self.others.insert((section, lock), writes_before);
+        }
+    }
+
+    fn last(&self, section: usize, lock: LockId) -> Option<usize> {
+        match self.first.get(section).copied().flatten() {
+            Some((first, writes_before)) if first == lock => Some(writes_before),
+            Some(_) => self.others.get(&(section, lock)).copied(),
+            None => None,
+        }
+    }
+}
+
+/// A directed graph. While all edges lead from a lower number to a higher, as they do where
+/// sections follow one another, there is no cycle to search for.
+#[derive(Default)]
 struct Graph {
-    next: Vec<Vec<usize>>,
+    edges: Vec<[u32; 2]>,
+    leads_back: bool,
 }
 
 impl Graph {
-    fn new(size: usize) -> Self {
-        Self { next: vec![Vec::new(); size] }
-    }
-
     fn join(&mut self, from: Option<usize>, to: usize) {
         if let Some(from) = from.filter(|from| *from != to) {
-            self.next[from].push(to);
+            self.leads_back |= to < from;
+            self.edges.push([from as u32, to as u32]);
         }
     }
 
     /// The nodes that lie on some cycle: those in a strongly connected component with another
     /// (Tarjan, "Depth-First Search and Linear Graph Algorithms", SIAM J. Comput. 1(2), 1972).
-    fn on_cycles(&self) -> Vec<usize> {
+    fn on_cycles(&self, size: usize) -> Vec<usize> {
         const UNSEEN: usize = usize::MAX;
-        let size = self.next.len();
+        if !self.leads_back {
+            return Vec::new();
+        }
+        let mut next = vec![Vec::new(); size];
+        for &[from, to] in &self.edges {
+            next[from as usize].push(to as usize);
+        }
         let (mut number, mut low) = (vec![UNSEEN; size], vec![0; size]);
         let (mut stack, mut is_on_stack) = (Vec::new(), vec![false; size]);
         let (mut count, mut found) = (0, Vec::new());
@@ -182,12 +243,12 @@ impl Graph {
                     stack.push(node);
                     is_on_stack[node] = true;
                 } else {
-                    let child = self.next[node][looked_at - 1];
+                    let child = next[node][looked_at - 1];
                     if is_on_stack[child] {
                         low[node] = low[node].min(low[child]);
                     }
                 }
-                if let Some(&child) = self.next[node].get(looked_at) {
+                if let Some(&child) = next[node].get(looked_at) {
                     path.push((node, looked_at + 1));
                     if number[child] == UNSEEN {
                         path.push((child, 0));
@@ -341,6 +402,34 @@ mod tests {
     }
 
     #[test]
+    fn sections_may_have_any_names_and_come_in_any_order() {
+        // B, whose name is far off, writes between A's read and write; A is named after B.
+        let far = |(at, effect): (SimTime, Effect)| {
+            (at, Effect { section: SectionId(u64::MAX), ..effect })
+        };
+        let effects = [
+            effect(1, B, 0, Read, 0),
+            far(effect(2, A, 0, Read, 0)),
+            far(effect(3, A, 0, Write, 1)),
+            effect(4, B, 0, Write, 1),
+        ];
+        assert_eq!(verdict(&effects).bad_sections, [SectionId(1), SectionId(u64::MAX)]);
+        let apart = [&effects[1..3], &effects[..1], &effects[3..]].concat();
+        assert!(verdict(&apart).bad_sections.is_empty());
+    }
+
+    #[test]
+    fn a_section_s_last_read_is_told_for_each_counter_apart() {
+        let mut reads = Reads::default();
+        for (lock, writes_before) in [(0, 3), (1, 4), (2, 5), (0, 6), (1, 7)] {
+            reads.note(9, LockId(lock), writes_before);
+        }
+        let last = [0, 1, 2, 3].map(|lock| reads.last(9, LockId(lock)));
+        assert_eq!(last, [Some(6), Some(7), Some(5), None]);
+        assert_eq!([reads.last(8, LockId(0)), reads.last(10, LockId(0))], [None, None]);
+    }
+
+    #[test]
     fn what_was_refused_has_no_effect() {
         let refused =
             |(at, effect): (SimTime, Effect)| (at, Effect { is_accepted: false, ..effect });
@@ -355,10 +444,10 @@ mod tests {
 
     #[test]
     fn the_search_for_cycles_finds_exactly_the_nodes_on_them() {
-        let mut graph = Graph::new(7);
+        let mut graph = Graph::default();
         for (from, to) in [(0, 1), (1, 2), (2, 0), (2, 3), (3, 4), (4, 5), (5, 4), (6, 3)] {
             graph.join(Some(from), to);
         }
-        assert_eq!(graph.on_cycles(), [0, 1, 2, 4, 5]);
+        assert_eq!(graph.on_cycles(7), [0, 1, 2, 4, 5]);
     }
 }
