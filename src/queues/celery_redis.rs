@@ -259,3 +259,137 @@ impl RedisWorker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::kernel::time::SimTime;
+    use crate::queues::tests::play;
+    use crate::queues::{Heard, Indication, Outcome};
+
+    /// Twenty tasks of 0.2 s at once, for `count` workers of one process.
+    fn twenty(params: &str, messages: &str, count: u32, fault: &str) -> Outcome {
+        play(
+            &format!(
+                "variants = [{{ celery_redis = {{ {params} }} }}]\nhorizon = \"2ms\"\n\
+                 drain = \"200s\"\nproducers = {{ load = {{ open = {{ constant = \"10000/s\" }} }} }}\n\
+                 consumers = {{ count = {count} }}\n\
+                 messages = {{ tasks = [{{ name = \"task\", service = \"200ms\" }}] {messages} }}\n"
+            ),
+            &format!("network = {{ delay = \"1ms\" }}\nfault = [{fault}]"),
+        )
+    }
+
+    const LATE: &str = "acks_late = true";
+    const SAFEST: &str = "acks_late = true, reject_on_worker_lost = true";
+    const MAIN_DIES: &str = "{ at = \"500ms\", crash_process = { target = \"consumer-2\" } }";
+    const CHILD_DIES: &str = "{ at = \"500ms\", kill_child = { target = \"consumer-2\" } }";
+
+    fn kombu(throttle: u32) -> String {
+        format!(
+            "{SAFEST}, kombu = {{ visibility_timeout = \"5s\", unacked_restore_interval = \"1s\", \
+             unacked_restore_throttle = {throttle} }}"
+        )
+    }
+
+    /// When each delivery came that was flagged as another, and of which message.
+    fn redelivered(outcome: &Outcome) -> Vec<(SimTime, u64)> {
+        let heard = outcome.judge.history().iter().filter_map(|heard| match heard.told {
+            Indication::Received { serial, is_redelivered: true } => Some((heard.at, serial.0)),
+            _ => None,
+        });
+        heard.collect()
+    }
+
+    #[test]
+    fn whatever_is_set_a_worker_that_dies_between_pop_and_note_loses_one() {
+        let fault = "{ on = { node = \"consumer-2\", point = \"popped\", count = 3 }, \
+                     crash_process = { target = \"consumer-2\" } }";
+        for params in ["", LATE, SAFEST, &kombu(1)] {
+            let verdict = twenty(params, "", 2, fault).verdict;
+            assert_eq!(verdict.lost(), if params.is_empty() { 2 } else { 1 }, "{params}");
+        }
+    }
+
+    #[test]
+    fn what_a_dead_worker_had_comes_back_at_the_first_real_sweep_after_the_visibility_timeout() {
+        // Sweeps at 1 s, 2 s, 3 s, ...: the earliest tasks were popped before 0.1 s.
+        let outcome = twenty(&kombu(1), "", 2, MAIN_DIES);
+        assert_eq!((outcome.verdict.lost(), outcome.verdict.done), (0, 20));
+        let (first, _) = redelivered(&outcome)[0];
+        assert!(SimTime::from_ms(5_000) < first && first < SimTime::from_ms(6_100), "{first:?}");
+        // Of the sweeps each second only every tenth looks: at 1 s, and next at 11 s.
+        let outcome = twenty(&kombu(10), "", 2, MAIN_DIES);
+        assert_eq!((outcome.verdict.lost(), outcome.verdict.done), (0, 20));
+        let (first, _) = redelivered(&outcome)[0];
+        assert!(SimTime::from_ms(11_000) < first && first < SimTime::from_ms(11_100), "{first:?}");
+    }
+
+    #[test]
+    fn a_task_that_waits_for_its_eta_longer_than_the_visibility_timeout_is_done_again() {
+        let delay = ", delay = \"12s\"";
+        let outcome = twenty(&kombu(1), delay, 2, "");
+        assert!(20 <= outcome.verdict.duplicate_effects, "{:?}", outcome.verdict);
+        let outcome = twenty(SAFEST, delay, 2, "");
+        assert_eq!((outcome.verdict.done, outcome.verdict.duplicate_deliveries), (20, 0));
+        // None is begun before its time.
+        let started = |heard: &&Heard| matches!(heard.told, Indication::Started(_));
+        let first = outcome.judge.history().iter().find(started).expect("all are done");
+        assert!(SimTime::from_ms(12_000) <= first.at, "{:?}", first.at);
+    }
+
+    #[test]
+    fn only_reject_on_worker_lost_keeps_the_task_of_a_killed_process_and_that_comes_last() {
+        for params in ["", LATE] {
+            let verdict = twenty(params, "", 2, CHILD_DIES).verdict;
+            assert_eq!((verdict.lost(), verdict.done), (1, 19), "{params}");
+        }
+        let outcome = twenty(SAFEST, "", 2, CHILD_DIES);
+        assert_eq!((outcome.verdict.lost(), outcome.verdict.done), (0, 20));
+        let again = redelivered(&outcome);
+        assert_eq!(again.len(), 1);
+        let mut received = outcome.judge.history().iter();
+        let received = received.rfind(|heard| matches!(heard.told, Indication::Received { .. }));
+        let last = received.expect("something is received");
+        assert_eq!(last.at, again[0].0, "it went to the tail");
+    }
+
+    #[test]
+    fn early_acknowledgement_loses_what_runs_with_its_worker_and_late_nothing() {
+        let early = twenty("kombu = { visibility_timeout = \"5s\" }", "", 2, MAIN_DIES).verdict;
+        assert_eq!((early.lost(), early.done, early.duplicate_effects), (1, 19, 0));
+        let late = twenty(&kombu(10), "", 2, MAIN_DIES).verdict;
+        assert_eq!((late.lost(), late.done, late.duplicate_effects), (0, 20, 0));
+    }
+
+    #[test]
+    fn a_warm_shutdown_ends_what_runs_and_puts_the_rest_where_it_is_popped_next() {
+        let fault = "{ at = \"500ms\", terminate = { target = \"consumer-2\" } }";
+        let outcome = twenty("", "", 2, fault);
+        let verdict = &outcome.verdict;
+        assert_eq!((verdict.lost(), verdict.done, verdict.duplicate_effects), (0, 20, 0));
+        let again: Vec<u64> = redelivered(&outcome).into_iter().map(|(_, serial)| serial).collect();
+        assert_eq!(again.len(), 4, "as many as the multiplier says");
+        assert!(again.is_sorted_by(|one, next| next < one), "the newest first: {again:?}");
+        let others = outcome.judge.history().iter().filter(|heard| {
+            SimTime::from_ms(700) < heard.at
+                && matches!(heard.told, Indication::Received { is_redelivered: false, .. })
+        });
+        let earliest = others.map(|heard| heard.at).min().expect("some were left in the list");
+        assert!(redelivered(&outcome)[0].0 < earliest, "before those that were in the list");
+    }
+
+    #[test]
+    fn a_worker_pops_as_many_as_it_has_processes_times_the_multiplier_beside_what_is_settled() {
+        let popped = |params: &str| {
+            let outcome = twenty(params, "", 1, "");
+            let until = outcome.judge.history().iter();
+            let until = until.take_while(|heard| !matches!(heard.told, Indication::Done(_)));
+            until.filter(|heard| matches!(heard.told, Indication::Received { .. })).count()
+        };
+        assert_eq!(popped(""), 5, "the running task is acknowledged and takes no credit");
+        assert_eq!(popped(LATE), 4);
+        assert_eq!(popped("prefetch_multiplier = 1"), 2);
+        assert_eq!(popped("acks_late = true, prefetch_multiplier = 1"), 1);
+        assert_eq!(popped("prefetch_multiplier = 0"), 20, "no limit");
+    }
+}

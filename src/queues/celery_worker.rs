@@ -375,3 +375,477 @@ impl AutoretryParams {
         SimDuration::from_secs(secs)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::time::SimTime;
+    use crate::model::node::{Bench, Input, NodeId, Output, Wire};
+    use crate::queues::Nature;
+    use crate::queues::work::tests::item;
+
+    /// A worker without a connection: what it wants of one stays in its orders.
+    #[derive(Debug)]
+    struct Alone(Worker);
+
+    #[derive(Debug)]
+    enum Ask {
+        Receive(Delivery),
+        KillChild,
+        LoseConnection,
+        Stop,
+        End,
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Timer {
+        Work(WorkTimer),
+        Eta,
+    }
+
+    impl From<WorkTimer> for Timer {
+        fn from(timer: WorkTimer) -> Self {
+            Self::Work(timer)
+        }
+    }
+
+    impl From<EtaTimer> for Timer {
+        fn from(_: EtaTimer) -> Self {
+            Self::Eta
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Nothing {}
+
+    impl Wire for Nothing {
+        fn kind(&self) -> &'static str {
+            match *self {}
+        }
+
+        fn size_bytes(&self) -> u32 {
+            match *self {}
+        }
+    }
+
+    impl Node for Alone {
+        type Role = (WorkerRules, Work);
+        type Stable = ();
+        type Request = Ask;
+        type Indication = Indication;
+        type Message = Nothing;
+        type Timer = Timer;
+
+        fn boot((rules, work): &(WorkerRules, Work), (): &()) -> Self {
+            Self(Worker::new(rules, work))
+        }
+
+        fn handle(&mut self, input: Input<Self>, ctx: &mut Context<'_, Self>) {
+            match input {
+                Input::Request(Ask::Receive(delivery)) => self.0.receive(delivery, ctx),
+                Input::Request(Ask::KillChild) => self.0.child_killed(ctx),
+                Input::Request(Ask::LoseConnection) => self.0.connection_lost(ctx),
+                Input::Request(Ask::Stop) => self.0.stop(),
+                Input::Request(Ask::End) => self.0.end(ctx),
+                Input::Timer(Timer::Work(timer)) => self.0.work_due(timer, ctx),
+                Input::Timer(Timer::Eta) => self.0.eta_due(ctx),
+                _ => unreachable!("nothing else is told"),
+            }
+        }
+    }
+
+    /// The rules that Celery has when nothing is set.
+    fn rules() -> WorkerRules {
+        WorkerRules {
+            version: CeleryVersion::V5_6,
+            acks_late: false,
+            reject_on_worker_lost: false,
+            acks_on_failure_or_timeout: true,
+            prefetch_multiplier: 4,
+            eta_task_limit: None,
+            cancel_on_connection_loss: false,
+            autoretry: None,
+        }
+    }
+
+    fn late() -> WorkerRules {
+        WorkerRules { acks_late: true, ..rules() }
+    }
+
+    fn autoretry() -> AutoretryParams {
+        crate::queues::config::from_nothing()
+    }
+
+    const fn handle(serial: u64) -> Handle {
+        Handle { epoch: 1, tag: 100 + serial }
+    }
+
+    /// A worker under test, its bench, and the timers that it has set.
+    struct Trial {
+        bench: Bench<Alone>,
+        node: Alone,
+        timers: Vec<(SimTime, TimerId, Timer)>,
+        told: Vec<String>,
+    }
+
+    impl Trial {
+        fn new(rules: WorkerRules, concurrency: u32) -> Self {
+            let work = Work {
+                concurrency,
+                overhead: SimDuration::ZERO,
+                failure: crate::kernel::rng::Probability::ZERO,
+                again: None,
+                idempotent: false,
+            };
+            Self {
+                bench: Bench::new(NodeId(0)),
+                node: Alone::boot(&(rules, work), &()),
+                timers: Vec::new(),
+                told: Vec::new(),
+            }
+        }
+
+        fn tell(&mut self, input: Input<Alone>) {
+            for output in self.bench.tell(&mut self.node, input) {
+                match output {
+                    Output::SetTimer { id, after, timer } => {
+                        self.timers.push((self.bench.now + after, id, timer));
+                    }
+                    Output::CancelTimer(id) => self.timers.retain(|&(_, other, _)| other != id),
+                    Output::Indicate(told) => {
+                        let (what, serial) = match told {
+                            Indication::Started(serial) => ("start", serial),
+                            Indication::Done(serial) => ("done", serial),
+                            Indication::Failed(serial) => ("fail", serial),
+                            Indication::LeftOff(serial) => ("leave", serial),
+                            Indication::Dropped(serial) => ("drop", serial),
+                            other => unreachable!("a worker does not tell {other:?}"),
+                        };
+                        self.told.push(format!("{what} {}", serial.0));
+                    }
+                    _ => (),
+                }
+            }
+        }
+
+        fn ask(&mut self, ask: Ask) {
+            self.tell(Input::Request(ask));
+        }
+
+        fn receive(&mut self, item: Item) {
+            let handle = handle(item.serial.0);
+            self.ask(Ask::Receive(Delivery { item, handle, times: 0 }));
+        }
+
+        /// Receives what is not to be begun before so many seconds.
+        fn receive_eta(&mut self, serial: u64, secs: i64) {
+            let eta = Some(WallTime(secs * 1_000_000_000));
+            self.receive(Item { eta, ..item(serial) });
+        }
+
+        /// Lets the time pass until so many milliseconds.
+        fn pass_until(&mut self, ms: u64) {
+            let until = SimTime::ZERO + SimDuration::from_ms(ms);
+            while let Some(next) = (0..self.timers.len()).min_by_key(|&at| self.timers[at].0)
+                && self.timers[next].0 <= until
+            {
+                let (at, _, timer) = self.timers.remove(next);
+                self.set_clock(at);
+                self.tell(Input::Timer(timer));
+            }
+            self.set_clock(until);
+        }
+
+        fn set_clock(&mut self, at: SimTime) {
+            self.bench.now = at;
+            self.bench.wall = WallTime(at.as_ns() as i64);
+        }
+
+        /// What it has told its judge since it was last asked.
+        fn told(&mut self) -> String {
+            std::mem::take(&mut self.told).join(", ")
+        }
+
+        /// What it has wanted of its connection since it was last asked.
+        fn orders(&mut self) -> Vec<Order> {
+            std::mem::take(&mut self.node.0.orders)
+        }
+    }
+
+    fn with_nature(serial: u64, nature: Nature) -> Item {
+        Item { nature, ..item(serial) }
+    }
+
+    /// The pauses of so many draws, in seconds.
+    fn pauses(policy: &AutoretryParams, retries: u32, draws: u32) -> Vec<u64> {
+        let rules = WorkerRules { autoretry: Some(policy.clone()), ..rules() };
+        let mut trial = Trial::new(rules, 1);
+        let mut pause = || {
+            let now = trial.bench.now + SimDuration::from_ms(10);
+            trial.receive(Item { retries, ..with_nature(1, Nature::Fails) });
+            trial.pass_until(now.as_ns() / 1_000_000);
+            let eta = trial.orders().iter().find_map(|order| match order {
+                Order::Publish(item) => item.eta,
+                _ => None,
+            });
+            let failed = now.as_ns() - 5_000_000;
+            let pause = eta.expect("it is tried again").0 as u64 - failed;
+            assert_eq!(pause % 1_000_000_000, 0, "whole seconds");
+            pause / 1_000_000_000
+        };
+        (0..draws).map(|_| pause()).collect()
+    }
+
+    /// `min(maximum, factor * 2 ** retries)` for each of the first retries.
+    #[test]
+    fn the_back_off_doubles_from_its_factor_to_its_longest() {
+        let check = |factor, longest, expected: &[u64]| {
+            let policy = AutoretryParams {
+                max_retries: u32::MAX,
+                retry_backoff: factor,
+                retry_backoff_max: longest,
+                retry_jitter: false,
+                ..autoretry()
+            };
+            for (retries, &expected) in (0..).zip(expected) {
+                assert_eq!(pauses(&policy, retries, 1), [expected], "{factor}, {retries} retries");
+            }
+            assert_eq!(pauses(&policy, 4_000_000_000, 1), [longest], "however often it was tried");
+        };
+        check(1, 600, &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600]);
+        check(3, 600, &[3, 6, 12, 24, 48, 96, 192, 384, 600]);
+        check(700, 600, &[600, 600]);
+        check(1_000_000, 1_000_000_000, &[1_000_000, 2_000_000]);
+    }
+
+    /// `random.randrange(countdown + 1)`: the whole pause may be drawn, and none at all.
+    #[test]
+    fn jitter_draws_each_whole_second_from_none_to_the_whole_pause_alike() {
+        let policy = AutoretryParams { max_retries: u32::MAX, retry_backoff: 1, ..autoretry() };
+        let draws = pauses(&policy, 2, 4000);
+        for secs in 0..=4 {
+            let count = draws.iter().filter(|&&drawn| drawn == secs).count();
+            // 800 expected, with a standard deviation of 25.
+            assert!((675..925).contains(&count), "{secs} s was drawn {count} times of 4000");
+        }
+        assert!(draws.iter().all(|&drawn| drawn <= 4));
+    }
+
+    #[test]
+    fn without_a_back_off_the_pause_is_the_tasks_own_and_has_no_jitter() {
+        assert_eq!(pauses(&autoretry(), 0, 3), [180, 180, 180]);
+        assert_eq!(pauses(&autoretry(), 2, 1), [180]);
+    }
+
+    #[test]
+    fn a_retry_is_a_new_message_and_is_published_before_the_old_one_is_acknowledged() {
+        let mut trial = Trial::new(WorkerRules { autoretry: Some(autoretry()), ..late() }, 1);
+        let poison = with_nature(7, Nature::Fails);
+        trial.receive(Item { retries: 2, ..poison });
+        trial.pass_until(5);
+        let eta = Some(WallTime(180_005_000_000));
+        let again = Item { retries: 3, eta, ..poison };
+        assert_eq!(trial.orders(), [Order::Publish(again), Order::Ack(handle(7))]);
+        assert_eq!(trial.told(), "start 7, leave 7");
+        // It was the last.
+        trial.receive(Item { retries: 3, ..poison });
+        trial.pass_until(10);
+        assert_eq!(trial.orders(), [Order::Ack(handle(7))]);
+        assert_eq!(trial.told(), "start 7, fail 7");
+    }
+
+    #[test]
+    fn tasks_that_wait_are_begun_in_the_order_of_their_etas_and_then_of_their_coming() {
+        let mut trial = Trial::new(rules(), 1);
+        for (serial, secs) in [(1, 30), (2, 10), (3, 20), (4, 10)] {
+            trial.receive_eta(serial, secs);
+        }
+        trial.pass_until(9_999);
+        assert_eq!(trial.told(), "");
+        trial.pass_until(10_005);
+        assert_eq!(trial.told(), "start 2, done 2, start 4");
+        trial.pass_until(29_999);
+        assert_eq!(trial.told(), "done 4, start 3, done 3");
+        trial.pass_until(30_005);
+        assert_eq!(trial.told(), "start 1, done 1");
+    }
+
+    #[test]
+    fn an_earlier_eta_that_comes_later_is_not_kept_waiting_by_the_timer_of_another() {
+        let mut trial = Trial::new(rules(), 2);
+        trial.receive_eta(1, 30);
+        trial.receive_eta(2, 1);
+        trial.receive_eta(3, -5);
+        trial.pass_until(0);
+        assert_eq!(trial.told(), "start 3", "what is past is due");
+        trial.pass_until(1_000);
+        assert_eq!(trial.told(), "done 3, start 2");
+    }
+
+    /// The prefetch counts that it has asked for.
+    fn prefetches(trial: &mut Trial) -> Vec<u32> {
+        let orders = trial.orders().into_iter();
+        let prefetches = orders.filter_map(|order| match order {
+            Order::Prefetch(prefetch) => Some(prefetch),
+            _ => None,
+        });
+        prefetches.collect()
+    }
+
+    #[test]
+    fn a_task_that_waits_for_its_eta_raises_the_prefetch_count_as_long_as_it_waits() {
+        let mut trial = Trial::new(rules(), 2);
+        assert_eq!(trial.node.0.begin_channel(), 8, "multiplier times processes");
+        for serial in 0..3 {
+            trial.receive_eta(serial, 10);
+        }
+        assert_eq!(prefetches(&mut trial), [9, 10, 11]);
+        trial.pass_until(10_000);
+        assert_eq!(prefetches(&mut trial), [10, 9, 8]);
+    }
+
+    #[test]
+    fn the_prefetch_count_is_raised_no_further_than_its_limit_and_a_boundless_one_stays() {
+        let mut trial = Trial::new(WorkerRules { eta_task_limit: Some(9), ..rules() }, 2);
+        for serial in 0..3 {
+            trial.receive_eta(serial, 10);
+        }
+        assert_eq!(prefetches(&mut trial), [9]);
+        let mut trial = Trial::new(WorkerRules { prefetch_multiplier: 0, ..rules() }, 2);
+        assert_eq!(trial.node.0.begin_channel(), 0);
+        trial.receive_eta(0, 10);
+        assert!(prefetches(&mut trial).is_empty());
+    }
+
+    #[test]
+    fn a_new_channel_begins_with_the_prefetch_count_of_the_first() {
+        let mut trial = Trial::new(rules(), 1);
+        trial.receive_eta(0, 10);
+        assert_eq!(trial.node.0.begin_channel(), 4);
+    }
+
+    #[test]
+    fn early_acknowledgement_comes_when_a_process_takes_the_task_and_not_before() {
+        let mut trial = Trial::new(rules(), 1);
+        trial.receive(item(1));
+        trial.receive(item(2));
+        assert_eq!(trial.orders(), [Order::Ack(handle(1))], "the second waits for a process");
+        trial.pass_until(5);
+        assert_eq!(trial.told(), "start 1, done 1, start 2");
+        assert_eq!(trial.orders(), [Order::Ack(handle(2))]);
+    }
+
+    #[test]
+    fn late_acknowledgement_comes_when_the_work_is_over_and_not_before() {
+        let mut trial = Trial::new(late(), 1);
+        trial.receive(item(1));
+        trial.pass_until(4);
+        assert_eq!((trial.told().as_str(), trial.orders()), ("start 1", vec![]));
+        trial.pass_until(5);
+        assert_eq!(trial.told(), "done 1");
+        assert_eq!(trial.orders(), [Order::Ack(handle(1))]);
+    }
+
+    #[test]
+    fn what_failed_is_acknowledged_as_long_as_nothing_else_is_set() {
+        let check = |rules, expected: &[Order]| {
+            let mut trial = Trial::new(rules, 1);
+            trial.receive(with_nature(1, Nature::Fails));
+            trial.pass_until(5);
+            assert_eq!(trial.told(), "start 1, fail 1");
+            assert_eq!(trial.orders(), expected);
+        };
+        check(rules(), &[Order::Ack(handle(1))]);
+        check(late(), &[Order::Ack(handle(1))]);
+        let refuses = WorkerRules { acks_on_failure_or_timeout: false, ..late() };
+        check(refuses, &[Order::Reject(handle(1), false)]);
+    }
+
+    /// What a worker wants of its connection when the process that works on a late task is lost, by
+    /// its own work or from outside.
+    #[test]
+    fn a_lost_process_gives_its_task_back_only_where_that_is_set() {
+        let check = |rules: WorkerRules, expected: &[Order]| {
+            let mut by_work = Trial::new(rules.clone(), 1);
+            by_work.receive(with_nature(1, Nature::Kills));
+            let mut from_outside = Trial::new(rules, 1);
+            from_outside.receive(item(1));
+            from_outside.pass_until(3);
+            from_outside.ask(Ask::KillChild);
+            for mut trial in [by_work, from_outside] {
+                trial.pass_until(5);
+                assert_eq!(trial.told(), "start 1, leave 1");
+                assert_eq!(trial.orders(), expected);
+            }
+        };
+        check(rules(), &[Order::Ack(handle(1))]);
+        check(late(), &[Order::Ack(handle(1))]);
+        let requeues = WorkerRules { reject_on_worker_lost: true, ..late() };
+        check(requeues.clone(), &[Order::Reject(handle(1), true)]);
+        let refuses = WorkerRules { acks_on_failure_or_timeout: false, ..late() };
+        check(refuses, &[Order::Reject(handle(1), false)]);
+        // To give back is the stronger wish.
+        let both = WorkerRules { acks_on_failure_or_timeout: false, ..requeues };
+        check(both, &[Order::Reject(handle(1), true)]);
+    }
+
+    #[test]
+    fn another_process_takes_the_place_of_a_lost_one_at_once() {
+        let mut trial = Trial::new(rules(), 1);
+        trial.receive(item(1));
+        trial.receive(item(2));
+        trial.ask(Ask::KillChild);
+        assert_eq!(trial.told(), "start 1, leave 1, start 2");
+    }
+
+    #[test]
+    fn a_warm_shutdown_begins_nothing_and_ends_with_the_last_that_runs() {
+        let mut trial = Trial::new(rules(), 1);
+        trial.receive(item(1));
+        trial.receive(item(2));
+        trial.receive_eta(3, 0);
+        trial.receive_eta(4, 10);
+        trial.ask(Ask::Stop);
+        assert!(!trial.node.0.has_ended(), "one still runs");
+        trial.pass_until(5);
+        assert_eq!(trial.told(), "start 1, done 1");
+        assert!(trial.node.0.has_ended());
+        trial.ask(Ask::End);
+        assert_eq!(trial.told(), "drop 2, drop 3, drop 4");
+        trial.pass_until(20_000);
+        assert_eq!(trial.told(), "");
+    }
+
+    #[test]
+    fn with_its_connection_a_worker_forgets_what_waits_and_keeps_what_runs() {
+        let lose = |rules| {
+            let mut trial = Trial::new(rules, 1);
+            trial.receive(item(1));
+            trial.receive(item(2));
+            trial.receive_eta(3, 10);
+            trial.ask(Ask::LoseConnection);
+            trial.pass_until(10_005);
+            trial.told()
+        };
+        assert_eq!(lose(rules()), "start 1, drop 2, done 1, start 3, done 3");
+        let old = WorkerRules { version: CeleryVersion::V5_2, ..rules() };
+        assert_eq!(lose(old), "start 1, drop 2, drop 3, done 1", "5.2 forgets ETAs too");
+        let cancels = WorkerRules { cancel_on_connection_loss: true, ..late() };
+        assert_eq!(lose(cancels), "start 1, leave 1, drop 2, start 3, done 3");
+        // What was acknowledged early would be lost: it is let be.
+        let early = WorkerRules { cancel_on_connection_loss: true, ..rules() };
+        assert_eq!(lose(early), "start 1, drop 2, done 1, start 3, done 3");
+    }
+
+    #[test]
+    fn a_task_is_done_by_the_process_that_is_free_whatever_its_number() {
+        let mut trial = Trial::new(rules(), 2);
+        trial.receive(Item { service: SimDuration::from_ms(50), ..item(1) });
+        for serial in 2..5 {
+            trial.receive(item(serial));
+        }
+        trial.pass_until(20);
+        let told = "start 1, start 2, done 2, start 3, done 3, start 4, done 4";
+        assert_eq!(trial.told(), told);
+    }
+}
