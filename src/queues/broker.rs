@@ -202,24 +202,29 @@ impl Store {
         if self.ready_count <= bound.count_max && self.ready_bytes <= bound.bytes_max {
             return None;
         }
-        // A priority queue lets the least urgent go first.
-        let level = self.ready.iter().position(|level| !level.is_empty())?;
-        self.pop(level)
+        self.pop(self.head_level()?)
     }
 
     /// The head, if its time is over at `now`. Those behind it are not looked at.
     pub(super) fn expired(&mut self, now: WallTime) -> Option<Copy> {
-        let level = self
-            .ready
-            .iter()
-            .position(|level| level.front().is_some_and(|head| head.expires <= now))?;
-        self.pop(level)
+        let level = self.head_level()?;
+        if self.ready[level].front().is_some_and(|head| head.expires <= now) {
+            return self.pop(level);
+        }
+        None
     }
 
-    /// When the first head will be of no use any more.
+    /// When the head will be of no use any more.
     pub(super) fn next_expiry(&self) -> Option<WallTime> {
-        let heads = self.ready.iter().filter_map(VecDeque::front);
-        heads.map(|head| head.expires).min().filter(|&at| at < NEVER)
+        let head = self.ready[self.head_level()?].front()?;
+        Some(head.expires).filter(|&at| at < NEVER)
+    }
+
+    /// The level of the head: the most urgent that has any. Whatever concerns the head of a priority
+    /// queue concerns that one, so a full queue lets the most urgent go, and what is less urgent
+    /// outlives its time behind it (`rabbit_priority_queue.erl`, `drop`, `dropwhile`, `find2`).
+    fn head_level(&self) -> Option<usize> {
+        self.ready.iter().rposition(|level| !level.is_empty())
     }
 
     /// Hands the head to `to`; it is settled by that where `is_settled`.
@@ -229,8 +234,7 @@ impl Store {
         is_settled: bool,
         ctx: &mut Context<'_, N>,
     ) -> Option<Copy> {
-        let level = self.ready.iter().rposition(|level| !level.is_empty())?;
-        let copy = self.pop(level)?;
+        let copy = self.pop(self.head_level()?)?;
         if !is_settled {
             self.handed_bytes += u64::from(copy.item.size_bytes);
             self.handed.insert(copy.id, copy);
@@ -411,4 +415,65 @@ impl GroupCommit {
 pub(super) enum Lease {
     /// As long as its connection stands, and at most so long.
     Connection(SimDuration),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queues::work::tests::item;
+
+    /// A store of priorities up to 5 and of at most so many messages, with these in it: each with its
+    /// priority and how many seconds it is of use.
+    fn store(count_max: u64, messages: &[(u8, i64)]) -> Store {
+        let bound = Bound { count_max, bytes_max: u64::MAX, overflow: Overflow::DropHead };
+        let mut store = Store::new(Order::Priority(5), ReturnTo::Original, Some(bound));
+        for (number, &(priority, secs)) in (0..).zip(messages) {
+            store.insert(Copy {
+                id: CopyId(number),
+                item: Item { priority, ..item(number) },
+                expires: WallTime(secs * 1_000_000_000),
+                is_durable: true,
+                return_count: 0,
+                is_redelivered: false,
+            });
+        }
+        store
+    }
+
+    /// The numbers of all that `next` takes, in its order.
+    fn taken(mut next: impl FnMut() -> Option<Copy>) -> Vec<u64> {
+        std::iter::from_fn(|| next().map(|copy| copy.item.serial.0)).collect()
+    }
+
+    #[test]
+    fn the_most_urgent_is_served_first_none_is_0_and_more_than_the_most_is_the_most() {
+        let mut store = store(9, &[(0, 9), (1, 9), (5, 9), (200, 9), (5, 9), (1, 9)]);
+        let served = taken(|| store.head_level().and_then(|level| store.pop(level)));
+        assert_eq!(served, [2, 3, 4, 1, 5, 0]);
+    }
+
+    #[test]
+    fn a_message_that_comes_back_takes_its_old_place_within_its_priority() {
+        let mut store = store(9, &[(1, 9), (2, 9), (2, 9)]);
+        let first = store.pop(2).expect("there are two");
+        store.insert(first);
+        assert_eq!(taken(|| store.head_level().and_then(|level| store.pop(level))), [1, 2, 0]);
+    }
+
+    #[test]
+    fn a_full_priority_queue_lets_the_most_urgent_go() {
+        let mut store = store(2, &[(0, 9), (3, 9), (5, 9), (5, 9)]);
+        assert_eq!(taken(|| store.overflowing()), [2, 3]);
+        assert_eq!(store.ready_count, 2);
+    }
+
+    #[test]
+    fn what_is_less_urgent_outlives_its_time_behind_what_is_more_urgent() {
+        let mut store = store(9, &[(0, 1), (3, 8), (5, 1)]);
+        assert_eq!(store.next_expiry(), Some(WallTime(1_000_000_000)));
+        assert_eq!(taken(|| store.expired(WallTime(2_000_000_000))), [2]);
+        assert_eq!(store.next_expiry(), Some(WallTime(8_000_000_000)));
+        assert_eq!(taken(|| store.expired(WallTime(8_000_000_000))), [1, 0]);
+        assert_eq!(store.next_expiry(), None);
+    }
 }

@@ -334,16 +334,19 @@ impl Stable for Data {
     }
 }
 
-/// The place of a priority among kombu's four lists, of which the first is looked into first. There a
-/// small number is urgent; here a large one is, as everywhere in this wing.
+/// The place of a priority among kombu's four lists, of which the first is looked into first
+/// (`PRIORITY_STEPS`, `Channel.priority`). There a small number is urgent, from 0 to 9; here a large
+/// one is, as everywhere in this wing: an application that means 9 writes 0.
 fn step_of(priority: u8) -> usize {
-    match priority {
-        0..=2 => 3,
-        3..=5 => 2,
-        6..=8 => 1,
-        _ => 0,
-    }
+    let kombus = MAX_PRIORITY - priority.min(MAX_PRIORITY);
+    PRIORITY_STEPS.partition_point(|&step| step <= kombus) - 1
 }
+
+/// `PRIORITY_STEPS`: where each list begins.
+const PRIORITY_STEPS: [u8; 4] = [0, 3, 6, 9];
+
+/// `AbstractChannel.max_priority`: more counts as this.
+const MAX_PRIORITY: u8 = 9;
 
 impl Data {
     fn head(&self) -> Option<&Entry> {
@@ -905,3 +908,34 @@ const SECOND: SimDuration = SimDuration::from_secs(1);
 
 /// `save 3600 1 300 100 60 10000`.
 const SAVE: [(u64, u64); 3] = [(3600, 1), (300, 100), (60, 10_000)];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queues::work::tests::item;
+
+    /// The order in which messages of these priorities, pushed in their order, are popped: their
+    /// numbers.
+    fn popped(priorities: &[u8]) -> Vec<u64> {
+        let mut data = Data::default();
+        for (serial, &priority) in (0..).zip(priorities) {
+            let item = Item { priority, ..item(serial) };
+            let entry = Entry { item, times: 0, is_redelivered: false };
+            data.apply(&Write::Push(entry, End::Tail));
+        }
+        let mut order = Vec::new();
+        while let Some(entry) = data.head() {
+            order.push(entry.item.serial.0);
+            data.apply(&Write::Pop);
+        }
+        order
+    }
+
+    #[test]
+    fn the_most_urgent_of_kombus_four_steps_is_popped_first_and_within_a_step_the_oldest() {
+        // 9 to 7 are kombu's 0 to 2, 6 to 4 its 3 to 5, 3 to 1 its 6 to 8, and none is its 9.
+        assert_eq!(popped(&[0, 1, 4, 7]), [3, 2, 1, 0]);
+        assert_eq!(popped(&[7, 8, 9, 4, 5, 6, 1, 2, 3, 0]), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(popped(&[9, 255]), [0, 1], "more than 9 is 9");
+    }
+}
