@@ -41,8 +41,8 @@ config! {
         /// How often servers bring what they have written to the disk; 0 for after every write
         /// (`sync_interval: always`). The operating system does so after 30 s anyway.
         pub sync_interval: SimDuration = SimDuration::from_secs(120),
-        /// What the stream keeps; the product's own default is `limits`.
-        pub retention: Retention = Retention::WorkQueue,
+        /// What the stream keeps (`retention`).
+        pub retention: Retention = Retention::Limits,
         /// How many messages the stream keeps (`max_msgs`); left out, any number.
         pub max_msgs: Option<u64> = None,
         /// How many bytes of bodies the stream keeps (`max_bytes`); left out, any number.
@@ -107,6 +107,9 @@ config! {
     pub(super) enum Retention {
         /// Everything, acknowledged or not, up to its limits.
         "limits" => Limits,
+        /// What not every consumer has acknowledged. Here there is one, and it is there from the
+        /// start: as `work_queue`.
+        "interest" => Interest,
         /// What is not acknowledged.
         "work_queue" => WorkQueue,
     }
@@ -645,8 +648,11 @@ impl Server {
             }
             Order::Acked(seq) => {
                 self.stream.delivered.remove(&seq);
-                if matches!(self.params.retention, Retention::WorkQueue) {
-                    self.stream.remove(seq);
+                match self.params.retention {
+                    Retention::Limits => (),
+                    Retention::Interest | Retention::WorkQueue => {
+                        self.stream.remove(seq);
+                    }
                 }
             }
         }
@@ -1488,27 +1494,32 @@ mod tests {
 
     #[test]
     fn a_full_stream_lets_the_oldest_go_or_refuses_the_new() {
-        let mut hand = Hand::new(JetStreamParams { max_msgs: Some(3), ..params() });
+        let full = || JetStreamParams { max_msgs: Some(3), ..params() };
+        let mut hand = Hand::new(full());
         hand.publish(0..5);
         assert_eq!(hand.pull(ANN, 9), [(ANN, 2, 1), (ANN, 3, 1), (ANN, 4, 1)]);
-        let discard = Discard::New;
-        let mut hand = Hand::new(JetStreamParams { max_msgs: Some(3), discard, ..params() });
+        let mut hand = Hand::new(JetStreamParams { discard: Discard::New, ..full() });
         let stored = Answer::Stored;
         assert_eq!(hand.publish(0..5), [stored, stored, stored, Answer::Full, Answer::Full]);
         assert_eq!(hand.pull(ANN, 9), [(ANN, 0, 1), (ANN, 1, 1), (ANN, 2, 1)]);
-        hand.want(ANN, Want::Ack(1));
-        assert_eq!(hand.publish(5..7), [stored, Answer::Full], "an acknowledged one makes room");
     }
 
     #[test]
-    fn with_limits_retention_what_was_acknowledged_still_counts() {
-        let (retention, discard) = (Retention::Limits, Discard::New);
-        let mut hand =
-            Hand::new(JetStreamParams { max_msgs: Some(1), retention, discard, ..params() });
-        hand.publish(0..1);
-        hand.pull(ANN, 1);
-        hand.want(ANN, Want::Ack(1));
-        assert_eq!(hand.publish(1..2), [Answer::Full]);
+    fn what_was_acknowledged_still_counts_unless_another_retention_is_set() {
+        let then = |retention: Option<Retention>| {
+            let retention = retention.unwrap_or(params().retention);
+            let discard = Discard::New;
+            let mut hand =
+                Hand::new(JetStreamParams { max_msgs: Some(1), retention, discard, ..params() });
+            hand.publish(0..1);
+            hand.pull(ANN, 1);
+            hand.want(ANN, Want::Ack(1));
+            hand.publish(1..2)
+        };
+        assert_eq!(then(None), [Answer::Full], "a stream keeps up to its limits by default");
+        assert_eq!(then(Some(Retention::Limits)), [Answer::Full]);
+        assert_eq!(then(Some(Retention::Interest)), [Answer::Stored]);
+        assert_eq!(then(Some(Retention::WorkQueue)), [Answer::Stored]);
     }
 
     /// Two hundred messages a second for 3 s, and clients that come when all is over.
