@@ -18,6 +18,7 @@ use crate::scenario::Scenario;
 
 use super::console::{self, Console};
 use super::exports;
+use super::files::{self, Disk, Hold};
 use super::study::{ConductArgs, Study};
 use super::{AlterArgs, Exit, Failure, Format, baseline, repeat};
 
@@ -101,10 +102,17 @@ pub(super) fn check(
         let folder = args.baseline.as_deref();
         baselines.push(folder.map(|folder| baseline::load(folder, scenario)).transpose()?);
     }
+    // Before hours of work, and each again when it is written.
+    let mut holds = Vec::new();
+    for scenario in &scenarios {
+        let folder = args.folder(scenario);
+        holds.push(folder.map(|folder| files::hold(&Disk, &folder)).transpose()?.flatten());
+    }
     let mut cases = Vec::new();
-    for ((path, scenario), kept) in args.scenarios.iter().zip(&scenarios).zip(&baselines) {
+    let all = args.scenarios.iter().zip(&scenarios).zip(&baselines).zip(holds);
+    for (((path, scenario), kept), hold) in all {
         let kept = kept.as_ref().zip(args.baseline.as_deref());
-        let case = args.judge(path, scenario, kept, format, console)?;
+        let case = args.judge((path, scenario), hold, kept, format, console)?;
         let is_over = matches!(case.exit, Exit::Interrupted | Exit::Terminated);
         cases.push(case);
         if is_over {
@@ -116,10 +124,19 @@ pub(super) fn check(
 }
 
 impl CheckArgs {
+    /// Where the report on `scenario` is to be written.
+    fn folder(&self, scenario: &Scenario) -> Option<PathBuf> {
+        let folder = self.out.as_ref()?;
+        Some(match self.scenarios.as_slice() {
+            [_] => folder.clone(),
+            _ => folder.join(&scenario.name),
+        })
+    }
+
     fn judge(
         &self,
-        path: &Path,
-        scenario: &Scenario,
+        (path, scenario): (&Path, &Scenario),
+        held: Option<Hold>,
         kept: Option<(&record::Baseline, &Path)>,
         format: Format,
         console: &mut Console,
@@ -133,13 +150,10 @@ impl CheckArgs {
         {
             judgement = Exit::Failed;
         }
-        if let Some(folder) = &self.out
+        if let Some(folder) = self.folder(scenario)
             && study.has_records()
         {
-            let folder = match self.scenarios.as_slice() {
-                [_] => folder.clone(),
-                _ => folder.join(&scenario.name),
-            };
+            drop(held);
             let page = study.write(Some(&folder))?;
             console.note(&format!("report: {}\n", page.display()));
         }

@@ -15,6 +15,7 @@ use crate::scenario::{Cell, Scenario};
 
 use super::console::Console;
 use super::exports::ExportArgs;
+use super::files::{self, Disk};
 use super::report::Stored;
 use super::study::{self, ConductArgs, Study};
 use super::{AlterArgs, Exit, Failure, Format, repeat};
@@ -59,6 +60,8 @@ pub(super) fn compare(
     }
     let scenario = args.alter.load(&args.scenario, &args.params)?;
     let references = references(&scenario, args.reference.as_deref())?;
+    // Before hours of work, and again when it is written.
+    let hold = args.out.as_deref().map(|folder| files::hold(&Disk, folder)).transpose()?;
     let mut study = Study::carry_out("compare", &scenario, &args.conduct, console)?;
     if study.has_records() {
         let from = &mut study.report.provenance;
@@ -72,6 +75,7 @@ pub(super) fn compare(
             references.iter().flat_map(|(wing, label)| study.compared(wing, label)).collect();
         study.report.sections.splice(0..0, compared.clone());
         if let Some(folder) = &args.out {
+            drop(hold);
             let page = study.write(Some(folder))?;
             console.note(&format!("report: {}\n", page.display()));
         }

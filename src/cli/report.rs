@@ -47,6 +47,9 @@ pub(super) fn report(
     format: Format,
     console: &mut Console,
 ) -> Result<Exit, Failure> {
+    let folder = args.out.as_ref().unwrap_or(&args.folder);
+    // Before the work, and again when it is written.
+    let hold = files::hold(&Disk, folder)?;
     let mut result = Stored::load(&args.folder)?;
     let Stored { report, records, summaries, .. } = &result;
     let artefacts = render::files(report, records, summaries)
@@ -54,7 +57,7 @@ pub(super) fn report(
     let files = artefacts.iter().map(|file| (file.path.clone(), json!(sha256(&file.bytes))));
     result.manifest["files"] = Json::Object(files.collect::<Map<String, Json>>());
     let manifest = format!("{:#}\n", result.manifest).into_bytes();
-    let folder = args.out.as_ref().unwrap_or(&args.folder);
+    drop(hold);
     files::publish(&Disk, folder, &artefacts, &manifest)?;
     args.exports.write(&result.report, &result.records, &result.summaries, console)?;
     if !args.exports.take_stdout() {

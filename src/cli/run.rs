@@ -37,7 +37,7 @@ pub(super) struct RunArgs {
     /// The first run of all as a trace for Perfetto: beliefs, operations, numbers, faults
     #[arg(
         long,
-        value_name = "FILE",
+        value_name = "FILE|-",
         help_heading = "Exports (- for standard output, in place of the tables)"
     )]
     export_trace: Option<PathBuf>,

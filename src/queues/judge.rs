@@ -29,7 +29,7 @@ use logs::Logs;
 /// Hears everybody and judges.
 #[derive(Clone, Debug)]
 pub struct Judge {
-    window: (SimTime, SimTime),
+    pub(super) window: (SimTime, SimTime),
     deadline: Option<SimDuration>,
     habits: Habits,
     /// The verdict on those that were concluded.

@@ -53,6 +53,7 @@ pub(crate) fn judged(
     page.depth(judge, lags, now);
     page.consumers(judge);
     page.courses(judge, lags, steps.length, now);
+    page.record.asked_until = Some(judge.window.1);
     page.record.findings.extend(std::mem::take(&mut judge.findings).into_lines());
     (page.record, verdict)
 }
@@ -86,6 +87,7 @@ pub(crate) fn blank(
         spans: Vec::new(),
         faults,
         findings: Vec::new(),
+        asked_until: None,
         ending,
         event_count: run.event_count,
         fingerprint: run.fingerprint,

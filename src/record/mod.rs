@@ -213,6 +213,8 @@ pub struct Record {
     pub faults: Vec<FaultSpan>,
     /// What went wrong, in words, with its virtual time: the first few safety violations.
     pub findings: Vec<String>,
+    /// Until when work came in, where the run went on for the rest of it to be done.
+    pub asked_until: Option<SimTime>,
     /// How the run ended.
     pub ending: Ending,
     /// Events that the kernel handled; 0 where there was no virtual time.

@@ -59,7 +59,7 @@ impl Record {
             "events": self.event_count,
             "fingerprint": self.fingerprint,
         });
-        // Most runs have neither.
+        // Most runs have none of these.
         if !self.flows.is_empty() {
             let flows = self.flows.iter().map(|flow| {
                 let row = |row: &Vec<f64>| row.iter().copied().map(number).collect::<Vec<Json>>();
@@ -74,6 +74,9 @@ impl Record {
                 json!([lane, kind.name(), label, from.as_ns(), until.as_ns()])
             });
             object["spans"] = spans.collect();
+        }
+        if let Some(until) = self.asked_until {
+            object["asked_until"] = json!(until.as_ns());
         }
         object
     }
@@ -150,6 +153,7 @@ impl Record {
                 Ok(FaultSpan { label: text(label)?, from, until })
             })?,
             findings: list(fields.get("findings")?)?.iter().map(text).collect::<Result<_, _>>()?,
+            asked_until: fields.object.get("asked_until").map(instant).transpose()?,
             ending: match fields.get("incomplete")? {
                 Json::Null => Ending::Complete,
                 why => Ending::Incomplete(text(why)?),
@@ -301,6 +305,7 @@ mod tests {
                 until: SimTime::END,
             }],
             findings: vec!["L1 at 3 s: <&>\n\u{1F512}".into()],
+            asked_until: Some(SimTime::from_ms(9)),
             ending: Ending::Incomplete("10 events".into()),
             event_count: 10,
             fingerprint: 0xfedc_ba98_7654_3210,

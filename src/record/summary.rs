@@ -407,6 +407,7 @@ pub(crate) mod tests {
             spans: Vec::new(),
             faults: Vec::new(),
             findings: Vec::new(),
+            asked_until: None,
             ending: Ending::Complete,
             event_count: 0,
             fingerprint: 0,

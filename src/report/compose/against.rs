@@ -43,7 +43,7 @@ pub fn against(brief: &Brief, reference: &str, summaries: &[Summary]) -> Option<
 }
 
 /// So many comparisons are told in a sentence.
-const SENTENCES_MAX: usize = 8;
+pub(super) const SENTENCES_MAX: usize = 8;
 
 /// A number of the reference, and the same of all others.
 struct Number<'a> {
@@ -167,7 +167,7 @@ impl<'a> Compared<'a> {
 
     /// The sentence, and what it comes to: no difference where none is seen.
     /// `among` so many comparisons some are far apart by chance.
-    fn said(&self, of: &str, to: &str, p: f64, among: usize) -> String {
+    pub(super) fn said(&self, of: &str, to: &str, p: f64, among: usize) -> String {
         let holds_one = match (self.ratio, self.difference) {
             (Some(Paired { estimate, .. }), _) => estimate.low <= 1.0 && 1.0 <= estimate.high,
             (None, Some(Paired { estimate, .. })) => estimate.low <= 0.0 && 0.0 <= estimate.high,

@@ -6,7 +6,7 @@ use crate::record::statistics;
 use crate::record::summary::Summary;
 use crate::report::{Block, Cell, Column, Mark, Section, Table};
 
-use super::against::Compared;
+use super::against::{Compared, SENTENCES_MAX};
 
 /// The numbers of `brief` that both results have: those of `after`, called `names.1`, against those
 /// of `before`, called `names.0`. `None` where they have none in common.
@@ -51,6 +51,7 @@ pub fn between(
     if ps.is_empty() {
         return None;
     }
+    let among = ps.len();
     let mut adjusted = statistics::holm(&ps).into_iter();
     let column =
         |title: &str, unit| Column { title: title.to_owned(), unit, definition: String::new() };
@@ -64,9 +65,8 @@ pub fn between(
             .map(|((then, compared), p)| {
                 let words = format!("{}, {}", compared.in_words(), compared.verdict(p));
                 if compared.is_seen(p) {
-                    let sentence = compared.sentence(names.1, names.0);
-                    let label = compared.of.label();
-                    findings.push(format!("{label}, {title}: {sentence}, {}", compared.verdict(p)));
+                    let said = compared.said(names.1, names.0, p, among);
+                    findings.push(format!("{title} of {}: {said}", compared.of.label()));
                 }
                 let mean = |summary: &Summary| Cell::Estimate(summary.estimate, Mark::None);
                 vec![
@@ -89,8 +89,19 @@ pub fn between(
             is_detail: false,
         }));
     }
-    if findings.is_empty() {
-        findings.push(format!("no difference seen between {} and {}", names.0, names.1));
+    let (seen, (before, after)) = (findings.len(), names);
+    if SENTENCES_MAX < seen {
+        findings.truncate(SENTENCES_MAX);
+        findings.push(format!("and {} more, in the tables", seen - SENTENCES_MAX));
+    }
+    let level = match (seen, among - seen) {
+        (_, 0) => None,
+        (0, all) => Some(super::counted(all, "number")),
+        (_, 1) => Some("the other number".to_owned()),
+        (_, others) => Some(format!("the other {others} numbers")),
+    };
+    if let Some(level) = level {
+        findings.push(format!("no difference was seen between {after} and {before} in {level}"));
     }
     Some(Section { heading: brief.subject.name().to_owned(), findings, blocks })
 }
@@ -123,7 +134,13 @@ mod tests {
         after.extend(runs("b", &[1.0, 2.0, 3.0]));
         let section =
             between(&BRIEF, ("old", "new"), &summary::of(&before), &summary::of(&after)).unwrap();
-        assert_eq!(section.findings, ["a, load skew: new is 2.00 times old (3 seeds), worse"]);
+        assert_eq!(
+            section.findings,
+            [
+                "load skew of a: new is 2.00 times old (3 seeds), worse",
+                "no difference was seen between new and old in the other number",
+            ]
+        );
         let Block::Table(table) = &section.blocks[0] else { panic!("{section:?}") };
         assert_eq!(table.rows.len(), 2);
         assert_eq!(table.rows[1][3], Cell::Text("1.00, the same".into()));
@@ -133,7 +150,7 @@ mod tests {
     fn where_nothing_is_seen_it_says_so_and_nothing_in_common_is_nothing() {
         let (a, b) = (runs("a", &[1.0, 2.0, 3.0]), runs("b", &[3.0]));
         let same = between(&BRIEF, ("x", "y"), &summary::of(&a), &summary::of(&a)).unwrap();
-        assert_eq!(same.findings, ["no difference seen between x and y"]);
+        assert_eq!(same.findings, ["no difference was seen between y and x in 1 number"]);
         assert_eq!(between(&BRIEF, ("x", "y"), &summary::of(&a), &summary::of(&b)), None);
     }
 }

@@ -8,20 +8,16 @@ use crate::kernel::time::SimDuration;
 use crate::record::brief::{Finding, Headline, Picture};
 use crate::record::statistics::{self, Estimate};
 use crate::record::summary::{self, Group, Statistic, common};
-use crate::record::{
-    Better, Curve, FaultSpan, Flow, Metric, Profile, Record, Sample, Span, SpanKind, Unit,
-};
+use crate::record::{Better, Curve, Flow, Metric, Profile, Record, Sample, Span, SpanKind, Unit};
 use crate::report::quantity::{Scale, show, show_times};
 use crate::report::{BarSeries, Chart, Grid, Horizontal, Lane, Plot, Point, Series};
 
 /// A chart has so many colours that can be told apart.
 const DRAWN_MAX: usize = 6;
-/// From so many times as much on it is told as times and not as a share.
-const TIMES_FROM: f64 = 1.5;
 /// So many grids stand beside each other.
 const GRIDS_MAX: usize = 3;
 /// A title names so many variants, or else the two at the ends.
-const TITLE_ROOM: usize = 3;
+pub(super) const TITLE_ROOM: usize = 3;
 
 impl<'a> Composer<'a> {
     pub(super) fn charts(&self, picture: Picture) -> Vec<Chart> {
@@ -174,10 +170,10 @@ impl<'a> Composer<'a> {
                 Better::Lower | Better::Neither => y < than,
             };
             if best.as_ref().is_none_or(|(_, than)| is_better(*than)) {
-                best = Some((group.label(), y));
+                best = Some((self.short_name(group), y));
             }
             let points = vec![Point { x, y, low, high }];
-            series.push(Series { name: group.label(), style: index, points });
+            series.push(Series { name: self.short_name(group), style: index, points });
         }
         let cheapest = series.iter().min_by(|a, b| a.points[0].x.total_cmp(&b.points[0].x))?;
         if !(MARKS_MIN..=MARKS_MAX).contains(&series.len()) {
@@ -245,10 +241,10 @@ impl<'a> Composer<'a> {
             let row = |row| sides.clone().map(|column| mean(row, column)).collect();
             let given = |flow: &&Flow| flow.amounts.iter().flatten().filter(|a| 0.0 < **a).count();
             let all: usize = of_group.iter().map(given).sum();
-            pairs.push((group.label(), all as f64 / count));
+            pairs.push((self.short_name(group), all as f64 / count));
             seeds = seeds.max(of_group.len());
             grids.push(Grid {
-                name: group.label(),
+                name: self.short_name(group),
                 names: first.names.clone(),
                 amounts: sides.clone().map(row).collect(),
             });
@@ -293,7 +289,7 @@ impl<'a> Composer<'a> {
             .or_else(|| told().next().map(|(group, run)| (group, run, None)))?;
         let from = run.spans.iter().map(|span| span.from).min()?;
         let until = run.spans.iter().map(|span| span.until).max()?;
-        let whose = format!("{}, seed {}", group.label(), run.seed.0);
+        let whose = format!("{}, seed {}", self.short_name(group), run.seed.0);
         let show = |time: SimDuration| show(Unit::Nanoseconds, time.as_ns() as f64);
         let title = match both {
             Some((one, other, overlap)) => {
@@ -346,22 +342,23 @@ impl<'a> Composer<'a> {
         for (style, group, profiles) in profiles {
             let points = by_rank(&profiles, is_relative);
             let Some(last) = points.last() else { continue };
-            fullest.push((group.label(), last.y));
-            series.push(Series { name: group.label(), style, points });
+            fullest.push((self.short_name(group), last.y));
+            series.push(Series { name: self.short_name(group), style, points });
         }
-        if series.is_empty() {
+        // One alone has nothing to be held against.
+        if series.iter().all(|line| line.points.len() < 2) {
             return None;
         }
         let title = if is_relative {
             let each =
                 each_or_ends(&fullest, TITLE_ROOM, |name, y| format!("{name} {}", show_times(y)));
-            format!("Most loaded node: {each} times the fair share")
+            format!("The most loaded: {each} times the fair share")
         } else {
-            format!("Most loaded node: {}", each_with_unit(metric.unit, &fullest))
+            format!("The most loaded: {}", each_with_unit(metric.unit, &fullest))
         };
         Some(Chart {
             name: self.name(metric, 0),
-            description: format!("{}; nodes sorted by load. {title}.", metric.title),
+            description: format!("{}; sorted by load. {title}.", metric.title),
             title,
             subtitle: format!(
                 "{}, sorted; mean of {}, band from least to most{note}",
@@ -391,14 +388,14 @@ impl<'a> Composer<'a> {
                 self.row(Headline::value(metric), at)[style].map(|summary| summary.estimate)
             };
             series.push(BarSeries {
-                name: group.label(),
+                name: self.short_name(group),
                 style,
                 bars: places.iter().map(|at| find(of, at)).collect(),
             });
             floors.push(places.iter().map(|at| find(floor, at).map(|e| e.mean)).collect());
             let (done, least) = common(&group.totals(of), &group.totals(floor));
             if let Some(ratio) = statistics::ratio(&done, &least) {
-                times.push((group.label(), ratio.estimate.mean));
+                times.push((self.short_name(group), ratio.estimate.mean));
             }
         }
         if places.is_empty() {
@@ -458,27 +455,33 @@ impl<'a> Composer<'a> {
     fn percentile_chart(&self, metric: &'static Metric, at: &str, index: usize) -> Option<Chart> {
         let (drawn, note) = self.drawn();
         let mut series = Vec::new();
+        // The farthest out that there are values enough for.
+        let rows = [Statistic::P99, Statistic::P90, Statistic::P50]
+            .map(|statistic| (statistic, self.row(Headline::of(metric, statistic), at)));
+        let told = rows.iter().find(|(_, row)| row.iter().any(Option::is_some));
         let mut tails: Vec<(String, f64)> = Vec::new();
-        let p99 = self.row(Headline::of(metric, Statistic::P99), at);
         for (style, group) in drawn {
             let points = percentile_points(group, metric, at);
             if points.is_empty() {
                 continue;
             }
-            if let Some(Some(summary)) = p99.get(style) {
-                tails.push((group.label(), summary.estimate.mean));
+            if let Some(Some(summary)) = told.and_then(|(_, row)| row.get(style)) {
+                tails.push((self.short_name(group), summary.estimate.mean));
             }
-            series.push(Series { name: group.label(), style, points });
+            series.push(Series { name: self.short_name(group), style, points });
         }
-        if series.is_empty() {
+        // A point is no curve; the table has it.
+        if series.iter().all(|line| line.points.len() < 2) {
             return None;
         }
         let place = if at.is_empty() { String::new() } else { format!(", {at}") };
-        let title = if tails.is_empty() {
-            format!("{}{place}", metric.title)
-        } else {
-            format!("p99 of {}{place}: {}", metric.title, each_with_unit(metric.unit, &tails))
-        };
+        let (statistic, _) = told?;
+        let title = format!(
+            "{} of {}{place}: {}",
+            statistic.title(),
+            metric.title,
+            each_with_unit(metric.unit, &tails)
+        );
         Some(Chart {
             name: self.name(metric, index),
             description: format!("{} by percentile. {title}.", metric.title),
@@ -518,49 +521,20 @@ impl<'a> Composer<'a> {
             .flatten()
             .map(|run| run.seed);
         let mut series = Vec::new();
-        let mut under: Vec<(String, f64)> = Vec::new();
-        let mut means: Vec<(String, f64)> = Vec::new();
         for (style, group) in drawn {
             let points = course_points(group, metric, at, only);
             if points.is_empty() {
                 continue;
             }
-            let (during, outside) = means_under(&points, faults);
-            match (during, outside) {
-                (Some(during), Some(outside)) if 0.0 < outside => {
-                    under.push((group.label(), during / outside));
-                }
-                (_, Some(outside)) => means.push((group.label(), outside)),
-                (_, None) => (),
-            }
-            series.push(Series { name: group.label(), style, points });
+            series.push(Series { name: self.short_name(group), style, points });
         }
         if series.is_empty() {
             return None;
         }
         let place = if at.is_empty() { String::new() } else { format!(", {at}") };
-        let is_multiplied = under.iter().any(|(_, share)| TIMES_FROM <= *share);
-        let title = if is_multiplied {
-            let each = each_or_ends(&under, TITLE_ROOM, |name, times| {
-                format!("{name} {}", show_times(times))
-            });
-            let title = sentence_case(metric.title);
-            format!("{title}{place} under faults: {each} times that without")
-        } else if under.is_empty() {
-            format!(
-                "{}{place}: {}",
-                sentence_case(metric.title),
-                each_with_unit(metric.unit, &means)
-            )
-        } else {
-            format!(
-                "{}{place} under faults, as a share of that without: {}",
-                sentence_case(metric.title),
-                each_with_unit(Unit::Share, &under)
-            )
-        };
+        let title = format!("{}{place}{}", sentence_case(metric.title), self.told(metric, at));
         let over = match only {
-            Some(seed) => format!("seed {}", seed.0),
+            Some(seed) => format!("drawn: seed {}; title: {}", seed.0, self.seeds()),
             None => format!("mean of {}, band from least to most", self.seeds()),
         };
         Some(Chart {
@@ -600,7 +574,7 @@ fn sentence_case(text: &str) -> String {
 }
 
 /// `a 12.1 ms, b 9.0 ms`: in one unit.
-fn each_with_unit(unit: Unit, values: &[(String, f64)]) -> String {
+pub(super) fn each_with_unit(unit: Unit, values: &[(String, f64)]) -> String {
     let scale = Scale::of(unit, &values.iter().map(|(_, value)| *value).collect::<Vec<_>>());
     let shown: Vec<String> = values.iter().map(|(_, value)| scale.show_with_unit(*value)).collect();
     // Where nothing can be told apart there are no ends to name.
@@ -692,19 +666,4 @@ fn course_points(group: &Group<'_>, metric: &Metric, at: &str, only: Option<Seed
     // A step is drawn in its middle: it is an average over all of it.
     let point = |(index, values): (usize, Vec<f64>)| over((index as f64 + 0.5) * seconds, &values);
     steps.into_iter().filter_map(point).collect()
-}
-
-/// The means of the steps inside and outside the faults' spans.
-fn means_under(points: &[Point], faults: &[FaultSpan]) -> (Option<f64>, Option<f64>) {
-    let is_under = |point: &&Point| {
-        faults.iter().any(|fault| {
-            fault.from.as_secs_f64() <= point.x && point.x <= fault.until.as_secs_f64()
-        })
-    };
-    let (under, outside): (Vec<&Point>, Vec<&Point>) = points.iter().partition(is_under);
-    let mean = |points: Vec<&Point>| {
-        (!points.is_empty())
-            .then(|| points.iter().map(|point| point.y).sum::<f64>() / points.len() as f64)
-    };
-    (mean(under), mean(outside))
 }

@@ -8,6 +8,8 @@
 mod against;
 mod between;
 mod charts;
+mod labels;
+mod phases;
 mod sentences;
 mod side_by_side;
 
@@ -142,15 +144,29 @@ struct Composer<'a> {
     brief: &'a Brief,
     groups: Vec<&'a Group<'a>>,
     summaries: Vec<&'a Summary>,
+    /// What tells the groups apart, in a few letters; in their order.
+    short: Vec<String>,
 }
 
 impl<'a> Composer<'a> {
     fn of(brief: &'a Brief, groups: &'a [Group<'a>], summaries: &'a [Summary]) -> Self {
-        Self {
-            brief,
-            groups: groups.iter().filter(|group| group.subject == brief.subject).collect(),
-            summaries: summaries.iter().filter(|s| s.subject == brief.subject).collect(),
-        }
+        let groups: Vec<&Group<'_>> =
+            groups.iter().filter(|group| group.subject == brief.subject).collect();
+        let short = labels::short(&groups);
+        let summaries = summaries.iter().filter(|s| s.subject == brief.subject).collect();
+        Self { brief, groups, summaries, short }
+    }
+
+    /// What titles and sentences call a variant at a point: no more than tells it apart.
+    fn name_of(&self, variant: &str, point: &[(String, String)]) -> String {
+        let is_meant = |group: &&Group<'_>| group.variant == variant && group.point == point;
+        let index = self.groups.iter().position(is_meant);
+        let known = index.and_then(|index| self.short.get(index)).cloned();
+        known.unwrap_or_else(|| summary::label(variant, point))
+    }
+
+    fn short_name(&self, group: &Group<'_>) -> String {
+        self.name_of(group.variant, group.point)
     }
 
     fn section(&self) -> Section {

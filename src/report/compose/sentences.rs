@@ -29,8 +29,11 @@ impl Composer<'_> {
         // One seed ranks nothing, so its numbers are only told.
         let standings = summary::rank(&row).filter(|_| 1 < self.seed_count());
         let Some(standings) = standings else {
-            let each: Vec<String> =
-                row.iter().take(NAMED_MAX).map(|s| format!("{} {}", s.label(), say(s))).collect();
+            let each: Vec<String> = row
+                .iter()
+                .take(NAMED_MAX)
+                .map(|s| format!("{} {}", self.name_of(&s.variant, &s.point), say(s)))
+                .collect();
             return (!each.is_empty()).then(|| format!("{title}: {} ({seeds})", each.join(", ")));
         };
         let of_place = |first: bool| {
@@ -39,7 +42,8 @@ impl Composer<'_> {
         };
         let best: Vec<&Summary> = of_place(true).collect();
         let leader = best.first()?;
-        let names: Vec<String> = best.iter().take(NAMED_MAX).map(|s| s.label()).collect();
+        let names: Vec<String> =
+            best.iter().take(NAMED_MAX).map(|s| self.name_of(&s.variant, &s.point)).collect();
         let names = match more_than(NAMED_MAX, best.len()) {
             more if more.is_empty() => listed(&names),
             more => format!("{}{more}", names.join(", ")),
@@ -68,7 +72,7 @@ impl Composer<'_> {
             }
             None => format!("{} ({seeds})", say(other)),
         };
-        Some(format!("{best_are}; {} has {compared}", other.label()))
+        Some(format!("{best_are}; {} has {compared}", self.name_of(&other.variant, &other.point)))
     }
 
     fn how_many_times(
@@ -82,7 +86,7 @@ impl Composer<'_> {
         for group in &self.groups {
             let (done, least) = common(&group.totals(of), &group.totals(to));
             if let Some(ratio) = statistics::ratio(&done, &least) {
-                times.push((group.label(), ratio.estimate));
+                times.push((self.short_name(group), ratio.estimate));
             }
         }
         let more = if NAMED_MAX < times.len() {
@@ -113,11 +117,11 @@ impl Composer<'_> {
             schedules = totals.len();
             let hit = totals.iter().filter(|(_, total)| 0.0 < *total).count();
             if hit == 0 {
-                misses.push(group.label());
+                misses.push(self.short_name(group));
                 continue;
             }
             let all: f64 = totals.iter().map(|(_, total)| total).sum();
-            let (label, all) = (group.label(), show(Unit::Count, all));
+            let (label, all) = (self.short_name(group), show(Unit::Count, all));
             let seeds = counted(schedules, "seed");
             hits.push(format!("{label} in {hit} of {seeds} ({all} in all)"));
         }

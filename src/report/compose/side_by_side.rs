@@ -70,11 +70,9 @@ impl<'a> Composer<'a> {
     /// What is known of one point.
     fn at_point(&self, point: &[(String, String)]) -> Self {
         let groups = self.groups.iter().filter(|group| group.point == point);
-        Self {
-            brief: self.brief,
-            groups: groups.copied().collect(),
-            summaries: self.summaries.clone(),
-        }
+        let groups: Vec<&Group<'_>> = groups.copied().collect();
+        let short = groups.iter().map(|group| self.short_name(group)).collect();
+        Self { brief: self.brief, groups, summaries: self.summaries.clone(), short }
     }
 
     fn rows(&self, columns: &[(&Beside, &str)]) -> Vec<Vec<Cell>> {

@@ -88,7 +88,7 @@ impl Lines<'_> {
 
     fn x_title(&self) -> &str {
         match self.x {
-            Horizontal::Rank => "nodes, from the least to the most loaded",
+            Horizontal::Rank => "from the least to the most loaded",
             Horizontal::Quantile => "percentile",
             Horizontal::Time => "virtual time",
             Horizontal::Swept(parameter) => parameter,
