@@ -51,7 +51,7 @@ impl Distribution {
     pub fn merge(&mut self, other: &Self) {
         match &other.values {
             Values::Growing(histogram) => {
-                self.growing().add(histogram).expect("a histogram that resizes takes every other")
+                self.growing().add(histogram).expect("a histogram that resizes takes every other");
             }
             Values::Packed(buckets) => {
                 buckets.iter().for_each(|&(value, count)| self.add_times(value, count));
@@ -184,7 +184,9 @@ mod tests {
     fn a_packed_distribution_answers_as_before_and_grows_again() {
         let values = [0, 1, 999, 123_456, 123_457, 98_765_432_101, u64::MAX / 4];
         let mut growing = Distribution::new();
-        values.iter().for_each(|&value| growing.add_times(value, 1 + value % 3));
+        for value in values {
+            growing.add_times(value, 1 + value % 3);
+        }
         let mut packed = growing.clone();
         packed.pack();
         let more = |distribution: &Distribution| {
