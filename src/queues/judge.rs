@@ -11,6 +11,7 @@
 //! `stored = ready + handed + settled + died + gone in a restart`.
 
 mod logs;
+mod windows;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -25,6 +26,7 @@ use super::{Death, Indication, Item, Serial, Token};
 
 pub use logs::LogEvent;
 use logs::Logs;
+use windows::WindowLog;
 
 /// Hears everybody and judges.
 #[derive(Clone, Debug)]
@@ -49,6 +51,8 @@ pub struct Judge {
     /// The latest first effect in each key.
     latest_of_key: BTreeMap<u64, Serial>,
     logs: Logs,
+    /// Where consumers count in windows.
+    pub(super) windows: Option<WindowLog>,
 }
 
 /// What the judge has to know of those whom it hears.
@@ -327,6 +331,7 @@ impl Judge {
             departures: None,
             latest_of_key: BTreeMap::new(),
             logs: Logs::default(),
+            windows: None,
         }
     }
 

@@ -52,6 +52,7 @@ pub(crate) fn judged(
     page.times(judge, &verdict);
     page.depth(judge, lags, now);
     page.consumers(judge);
+    page.windows(judge);
     page.courses(judge, lags, steps.length, now);
     page.record.asked_until = Some(judge.window.1);
     page.record.findings.extend(std::mem::take(&mut judge.findings).into_lines());
@@ -126,6 +127,17 @@ impl Page {
         self.add(&PUBLISH_RATE, within.sent as f64 / seconds);
         self.add(&CONFIRMED_RATE, within.confirmed as f64 / seconds);
         self.add(&IN_TIME, share(within.good, within.offered));
+    }
+
+    fn windows(&mut self, judge: &Judge) {
+        let Some(windows) = &judge.windows else { return };
+        let tally = windows.tally();
+        self.add(&WINDOWS, tally.due as f64);
+        self.add(&WINDOWS_RIGHT_FIRST, share(tally.right_at_first, tally.due));
+        self.add(&WINDOWS_RIGHT_LAST, share(tally.right_in_the_end, tally.due));
+        self.add(&WINDOWS_REPEATED, windows.repeated_count as f64);
+        self.add(&LATE_RECORDS, windows.late_count as f64);
+        self.sample(&WINDOW_DELAY, &windows.delay);
     }
 
     fn verdict(&mut self, verdict: &Verdict, judge: &Judge) {
@@ -338,6 +350,12 @@ pub const METRICS: &[&Metric] = &[
     &SYNCS_PER_COMPLETED,
     &DRAIN_TIME,
     &SLO_RECOVERY,
+    &WINDOWS,
+    &WINDOWS_RIGHT_FIRST,
+    &WINDOWS_RIGHT_LAST,
+    &WINDOWS_REPEATED,
+    &LATE_RECORDS,
+    &WINDOW_DELAY,
 ];
 
 /// What is worth saying of a queue.
@@ -504,4 +522,16 @@ metrics! {
         "From the end of the last planned fault that lasts to the first instant at which the queue is not deeper than it was on average in the 60 s before the first one, and stays so for 1 s. Left out where that does not come.";
     SLO_RECOVERY = "slo_recovery", "recovery of the 99th percentile", Nanoseconds, Lower:
         "From the end of the last planned fault that lasts to the first instant from which the 99th percentile of the latency in windows of 10 s stays within twice the highest before the first one. Left out where that does not come.";
+    WINDOWS = "windows", "windows that ended", Count, Neither:
+        "Windows of event time of all partitions that ended, as seen by somebody who reads all that its log was given: something was stored in the partition that happened after the window's end and the lateness that is allowed. Only where consumers count in windows.";
+    WINDOWS_RIGHT_FIRST = "windows_right_first", "windows right at first", Share, Higher:
+        "Of the windows that ended, those whose first result counts each record that its partition was given, once: what holds for whoever keeps the first result.";
+    WINDOWS_RIGHT_LAST = "windows_right_last", "windows right in the end", Share, Higher:
+        "Of the windows that ended, those whose last result counts each record that its partition was given, once: what holds for whoever overwrites a result by the next.";
+    WINDOWS_REPEATED = "windows_repeated", "repeated results of windows", Count, Lower:
+        "Results of a window of which a result had been given before.";
+    LATE_RECORDS = "late_records", "late records", Count, Lower:
+        "Records that consumers left out, because they had given the result of their window.";
+    WINDOW_DELAY = "window_delay", "delay of a window's result", Nanoseconds, Lower:
+        "From the end of a window to its first result.";
 }

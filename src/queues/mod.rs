@@ -47,7 +47,7 @@ use serde_json::Value as Json;
 use crate::choice::{About, Choice, Listed};
 use crate::config::{Config, Problems};
 use crate::kernel::rng::Seed;
-use crate::kernel::time::SimDuration;
+use crate::kernel::time::{SimDuration, SimTime};
 use crate::model::any::{AnyRole, AnyStable};
 use crate::model::clock::WallTime;
 use crate::model::node::{Node, NodeId};
@@ -115,6 +115,8 @@ pub struct Item {
     pub retries: u32,
     /// Decides what chance decides about it at a consumer: see [`Work`].
     pub luck: u64,
+    /// When that happened of which it tells: its event time.
+    pub born: SimTime,
 }
 
 /// What happens to whoever works on a message.

@@ -356,7 +356,7 @@ impl<'a> Testbed<'a> {
         let serial = Serial(self.next_serial);
         self.next_serial += 1;
         let sender = &mut self.sources[source as usize];
-        let mut item = sender.maker.make(serial);
+        let mut item = sender.maker.make(serial, driver.now());
         if let Rhythm::Open { service: Some(recorded), .. } = sender.rhythm {
             item.service = recorded;
         }
@@ -558,7 +558,7 @@ impl Maker {
         }
     }
 
-    fn make(&mut self, serial: Serial) -> Item {
+    fn make(&mut self, serial: Serial, born: SimTime) -> Item {
         let streams = &mut self.streams;
         let task = match self.tasks.len() {
             1 => 0,
@@ -593,6 +593,7 @@ impl Maker {
             ttl: self.ttl.as_ref().map_or(SimDuration::MAX, |ttl| ttl.draw(&mut streams.ttl)),
             retries: 0,
             luck: streams.luck.word(),
+            born,
         }
     }
 }

@@ -262,6 +262,7 @@ impl<H: Copy> Pool<H> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::kernel::time::SimTime;
     use crate::queues::Serial;
 
     fn work(failure: Probability) -> Work {
@@ -288,6 +289,7 @@ pub(super) mod tests {
             ttl: SimDuration::MAX,
             retries: 0,
             luck: serial.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            born: SimTime::ZERO,
         }
     }
 

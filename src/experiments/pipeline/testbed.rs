@@ -346,6 +346,7 @@ impl<'a> Testbed<'a> {
             ttl: SimDuration::MAX,
             retries: 0,
             luck: 0,
+            born: driver.now(),
         };
         let node = this.node;
         self.items.push((item, false));

@@ -7,11 +7,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::kernel::time::SimTime;
+use crate::kernel::time::{SimDuration, SimTime};
 use crate::model::node::NodeId;
 
 use super::super::{Death, Indication, Token};
 use super::Judge;
+use super::windows::WindowLog;
 
 /// What a broker tells of a log.
 #[derive(Clone, Debug)]
@@ -66,6 +67,27 @@ pub enum LogEvent {
         /// The offset of the first record that it will be given.
         position: u64,
     },
+    /// A consumer counts the records of each log in windows of event time.
+    Windows {
+        /// How long each is.
+        size: SimDuration,
+        /// How late a record may be.
+        lateness: SimDuration,
+    },
+    /// It tells how many records a window has, of which it expects no more.
+    Counted {
+        /// Of which log.
+        log: u32,
+        /// Which window, from 0.
+        window: u64,
+        /// How many records.
+        record_count: u64,
+    },
+    /// It leaves out a record of whose window it has told already.
+    Late {
+        /// Of which log.
+        log: u32,
+    },
     /// A leader has let go all records before this offset: they were kept long enough.
     Trimmed {
         /// Of which log.
@@ -84,8 +106,10 @@ impl LogEvent {
             | Self::Read { log, .. }
             | Self::Committed { log, .. }
             | Self::Rewound { log, .. }
+            | Self::Counted { log, .. }
+            | Self::Late { log }
             | Self::Trimmed { log, .. } => Some(log),
-            Self::Polled { .. } => None,
+            Self::Polled { .. } | Self::Windows { .. } => None,
         }
     }
 
@@ -166,6 +190,19 @@ impl Judge {
                 }
             }
             LogEvent::Trimmed { log, start } => self.trimmed(log, start, now),
+            LogEvent::Windows { size, lateness } => {
+                self.windows.get_or_insert_with(|| WindowLog::new(size, lateness));
+            }
+            LogEvent::Counted { log, window, record_count } => {
+                if let Some(windows) = &mut self.windows {
+                    windows.told(log, window, record_count, now);
+                }
+            }
+            LogEvent::Late { .. } => {
+                if let Some(windows) = &mut self.windows {
+                    windows.late_count += 1;
+                }
+            }
         }
     }
 
@@ -178,6 +215,11 @@ impl Judge {
         }
         if offset == view.end() {
             view.records.push_back(Some((token, false)));
+            if let Some(windows) = &mut self.windows
+                && let Some(life) = self.lives.get(&token.serial)
+            {
+                windows.belongs(log, token.serial, life.intended);
+            }
             self.stored(token, now);
         } else {
             self.break_law(token, "stored elsewhere than at the end of its log", now);

@@ -18,6 +18,7 @@ use super::assignor::Subscriber;
 use super::group::{Joining, MemberKey};
 use super::log::Batch;
 use super::producer::Brokers;
+use super::windows::Windows;
 use super::{
     Commit, Ctx, GroupError, Kafka, KafkaParams, Message, Miss, OffsetReset, OnFailure, OnStop,
     Timer,
@@ -43,6 +44,8 @@ pub(in crate::queues) struct Consumer {
     owned: BTreeMap<u32, Reading>,
     /// What the last `poll` returned, and nobody works on yet.
     batch: VecDeque<(Spot, Item)>,
+    /// What it counts, where records are no tasks of their own.
+    windows: Option<Windows>,
     /// Positions that are to be committed by hand.
     done: BTreeMap<u32, u64>,
     commit_due: SimTime,
@@ -112,6 +115,7 @@ impl Consumer {
             must_join: true,
             owned: BTreeMap::new(),
             batch: VecDeque::new(),
+            windows: params.windows.as_ref().map(Windows::new),
             done: BTreeMap::new(),
             commit_due: SimTime::ZERO,
             requests: BTreeMap::new(),
@@ -127,6 +131,9 @@ impl Consumer {
         match input {
             Input::Start => {
                 self.next_id = ctx.rng().word() >> 1;
+                if let Some(windows) = &self.windows {
+                    ctx.indicate(windows.announced().into());
+                }
                 self.begin(ctx);
                 ctx.set_timer(self.params.heartbeat, Timer::Heartbeat);
             }
@@ -206,7 +213,9 @@ impl Consumer {
                     if !(self.batch.is_empty() && self.pool.is_idle()) {
                         return;
                     }
-                    if self.params.commit == Commit::AfterPoll && !self.done.is_empty() {
+                    self.note_counted();
+                    let at_once = [Commit::AfterPoll, Commit::AfterWindow];
+                    if at_once.contains(&self.params.commit) && !self.done.is_empty() {
                         self.await_commit(ctx);
                         return;
                     }
@@ -294,7 +303,10 @@ impl Consumer {
         let (partition, offset) = finished.handle;
         let serial = finished.item.serial;
         match finished.end {
-            End::Done | End::Known => self.worked_off(partition, offset, ctx),
+            End::Done | End::Known => {
+                self.count(partition, offset, &finished.item, ctx);
+                self.worked_off(partition, offset, ctx);
+            }
             End::Failed => match self.params.on_failure {
                 OnFailure::Skip => {
                     ctx.indicate(Indication::Failed(serial));
@@ -317,6 +329,32 @@ impl Consumer {
             End::Killed => {
                 ctx.indicate(Indication::LeftOff(serial));
                 self.die(ctx);
+            }
+        }
+    }
+
+    /// Adds a record to its window, and tells of those windows that end with it.
+    fn count(&mut self, partition: u32, offset: u64, item: &Item, ctx: Ctx<'_, '_>) {
+        if let Some(windows) = &mut self.windows
+            && self.owned.contains_key(&partition)
+        {
+            for event in windows.count(partition, offset, item) {
+                ctx.indicate(event.into());
+            }
+        }
+    }
+
+    /// What is counted and told of can be committed.
+    fn note_counted(&mut self) {
+        let Some(windows) = &mut self.windows else { return };
+        if self.params.commit != Commit::AfterWindow {
+            return;
+        }
+        for (&partition, reading) in &self.owned {
+            if let Some(position) = reading.position
+                && windows.take_told(partition)
+            {
+                self.done.insert(partition, windows.first_open(partition).unwrap_or(position));
             }
         }
     }
@@ -562,6 +600,9 @@ impl Consumer {
     fn disown(&mut self, which: impl Fn(u32) -> bool) {
         self.owned.retain(|&partition, _| !which(partition));
         self.done.retain(|&partition, _| !which(partition));
+        if let Some(windows) = &mut self.windows {
+            windows.forget(which);
+        }
     }
 
     fn hear(&mut self, message: Message, ctx: Ctx<'_, '_>) {

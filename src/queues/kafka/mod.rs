@@ -20,6 +20,7 @@ mod producer;
 mod replica;
 #[cfg(test)]
 mod tests;
+mod windows;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -135,6 +136,9 @@ config! {
         pub fetch_wait: SimDuration = SimDuration::from_ms(500),
         /// How long an empty group waits for more members (`group.initial.rebalance.delay.ms`).
         pub initial_rebalance_delay: SimDuration = SimDuration::from_secs(3),
+        /// In which windows a consumer counts the records of each of its partitions; left out, each
+        /// record is a task of its own.
+        pub windows: Option<WindowParams> = None,
         /// What an application does with a record on which it failed.
         pub on_failure: OnFailure = OnFailure::Seek,
         /// What it does when it is told to end.
@@ -168,6 +172,9 @@ config! {
         "after_record" => AfterRecord,
         /// After all that it was given at once.
         "after_poll" => AfterPoll,
+        /// After all that it was given at once, up to the first record of a window of which it has
+        /// not told: what it counts is in its memory only, and is read again.
+        "after_window" => AfterWindow,
     }
 }
 
@@ -206,6 +213,16 @@ config! {
     }
 }
 
+config! {
+    /// Windows of equal length, one behind the other, in the time at which things happened.
+    pub(super) struct WindowParams {
+        /// How long each is.
+        pub size: SimDuration,
+        /// By how much a record may come behind later ones and still be counted.
+        pub lateness: SimDuration = SimDuration::ZERO,
+    }
+}
+
 impl Copy for Acks {}
 impl Eq for Acks {}
 impl Copy for Commit {}
@@ -224,6 +241,15 @@ impl KafkaParams {
         }
         if self.idempotence && 5 < self.max_in_flight {
             problems.add(value.place, "`idempotence` needs `max_in_flight` of at most 5");
+        }
+        match &self.windows {
+            None if self.commit == Commit::AfterWindow => {
+                problems.add(value.place, "`commit = \"after_window\"` needs `windows`");
+            }
+            Some(windows) if windows.size == SimDuration::ZERO => {
+                problems.add(value.place, "windows must be longer than nothing");
+            }
+            _ => (),
         }
         if self.request_timeout == SimDuration::ZERO || self.heartbeat == SimDuration::ZERO {
             problems.add(value.place, "time-outs and heartbeats must be longer than nothing");
