@@ -154,7 +154,8 @@ impl Composer<'_> {
         let changes = changes(&courses);
         let Some(phase) = phase_that_matters(&changes) else {
             let all = say(&of(|course| course.all));
-            return format!(": no change with {faults} was seen; {all}");
+            let seeds = courses.iter().map(|(_, all)| all.len()).max().unwrap_or(0);
+            return format!(": no change with {faults} beyond the spread of {seeds} seeds; {all}");
         };
         let recovers = phase == Phase::During && !after.is_empty();
         let of_phase: Vec<&Change> = changes.iter().filter(|c| c.phase == phase).collect();
@@ -177,7 +178,9 @@ fn changes(courses: &[(String, Vec<Course>)]) -> Vec<Change> {
             let pair = |course: &Course| Some((course.before?, course.in_phase(phase)?));
             let (before, now): (Vec<f64>, Vec<f64>) = all.iter().filter_map(pair).unzip();
             let (Some(was), Some(is)) = (mean(&before), mean(&now)) else { continue };
-            let paired = statistics::difference(&now, &before);
+            // What grows by the same factor under every seed grows by very different amounts.
+            let ratio = statistics::ratio(&now, &before);
+            let paired = ratio.or_else(|| statistics::difference(&now, &before));
             let p = match paired {
                 Some(paired) if 2 <= paired.estimate.n => paired.p,
                 // One seed has no spread: what it did is what can be told.
@@ -318,7 +321,8 @@ mod tests {
     #[test]
     fn the_rest_that_follows_the_last_arrival_is_no_harm() {
         let told = told(&runs("a", levels(100.0, 100.0, 100.0, 100.0)));
-        assert!(told.starts_with(": no change with the fault was seen; a 10"), "{told}");
+        let start = ": no change with the fault beyond the spread of 5 seeds; a 10";
+        assert!(told.starts_with(start), "{told}");
     }
 
     #[test]
@@ -332,6 +336,18 @@ mod tests {
         }
         let told = told(&records);
         assert!(told.starts_with(" during the fault: a ") && told.contains("; after: a 7."));
+    }
+
+    #[test]
+    fn the_same_factor_under_every_seed_is_seen_however_unlike_the_seeds_are() {
+        let mut records = runs("a", levels(1.0, 3.0, 3.0, 3.0));
+        for (run, scale) in records.iter_mut().zip([1.0, 10.0, 100.0, 1000.0, 10_000.0]) {
+            for value in &mut run.curves[0].values {
+                *value *= scale;
+            }
+        }
+        let told = told(&records);
+        assert!(told.starts_with(" after the fault stays at 3.0"), "{told}");
     }
 
     #[test]
