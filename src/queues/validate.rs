@@ -18,7 +18,11 @@
 //! binomial interval (see [`clustered_binomial_interval`]): a probability as it stands, and a
 //! quantile by the share of the messages beyond its expected value. That interval is not held to
 //! 1 %, and so at a confidence of 99.7 %: as rarely as with the half percent above an interval of
-//! 1 % is missed by chance. A quantile that is expected to be 0 lies on an atom, where a sample's
+//! 1 % is missed by chance. Of what lies beyond a quantile only what comes true independently of
+//! the rest counts: where long waits come together, as they do at a high load, a run holds few such
+//! times, and the quantile of a run is too low on the mean (an M/M/1 queue at a load of 0.95 had its
+//! 99.9th percentile 2.9 % ± 1 % too low in 714 runs of a million messages), where the share of the
+//! messages beyond the expected value is not. A quantile that is expected to be 0 lies on an atom, where a sample's
 //! is on the atom or beside it: it holds if no more messages lie beyond 0 than it says.
 
 mod models;
@@ -34,7 +38,7 @@ use crate::model::dist::Dist;
 use crate::model::load::{ArrivalsConfig, LoadConfig, TraceConfig};
 use crate::model::network::NetworkConfig;
 use crate::model::surroundings::Surroundings;
-use crate::record::statistics::{Estimate, clustered_binomial_interval};
+use crate::record::statistics::{Estimate, clustered_binomial_interval, independent_trials};
 
 use super::QueuesConfig;
 use super::judge::Watch;
@@ -423,7 +427,12 @@ fn judge(row: &Row, samples: &Samples, controls: &[Vec<f64>], budget: &Budget) -
     let chance = match (row.kind, models::chance_expected(row)) {
         (Kind::Exact, Some(expected)) if shares.len() == values.len() => {
             let run_count = shares.len() as f64;
-            let is_rare = expected * (*trial_count as f64) < RARE_MAX * run_count;
+            let trials = if models::is_quantile(row) {
+                independent_trials(shares, *trial_count, RARE_CONFIDENCE)
+            } else {
+                *trial_count as f64
+            };
+            let is_rare = expected * trials < RARE_MAX * run_count;
             (is_rare || row.expected == 0.0).then(|| Chance {
                 expected,
                 simulated: shares.iter().sum::<f64>() / run_count,
@@ -509,6 +518,20 @@ mod tests {
         // A quantile with 50 of the 1000 messages of a run beyond it goes by their share.
         assert_eq!(verdict(&row("T_p95", 3.0), &samples(3.2, 1.0, 0.05)), Agreement::Pass);
         assert_eq!(verdict(&row("T_p95", 3.0), &samples(3.2, 1.0, 0.07)), Agreement::Fail);
+    }
+
+    #[test]
+    fn a_quantile_goes_by_the_share_where_long_waits_come_together() {
+        // A fifth of 1000 messages are beyond it in each run; or all of those of four runs in 20.
+        let quantile = row("T_p80", 3.0);
+        let even = samples(3.2, 0.01, 0.2);
+        assert_eq!(verdict(&quantile, &even), Agreement::Fail);
+        let shares = (0..20).map(|i| if i < 4 { 1.0 } else { 0.0 }).collect();
+        assert_eq!(verdict(&quantile, &Samples { shares, ..even }), Agreement::Pass);
+        // A probability is the mean of its runs either way.
+        let shares = (0..20).map(|i| if i < 4 { 1.0 } else { 0.0 }).collect();
+        let lumpy = Samples { shares, ..samples(0.22, 0.0001, 0.2) };
+        assert_eq!(verdict(&row("P7", 0.2), &lumpy), Agreement::Fail);
     }
 
     #[test]

@@ -200,18 +200,9 @@ pub fn binomial_interval(successes: u64, trials: u64) -> (f64, f64) {
 /// and Graubard, "Confidence Intervals for Proportions with Small Expected Number of Positive
 /// Counts Estimated from Survey Data", 1998). Never with more than there were.
 pub fn clustered_binomial_interval(shares: &[f64], trials: u64, confidence: f64) -> (f64, f64) {
-    let n = trials as f64;
     let tail = (1.0 - confidence) / 2.0;
     let Some(Estimate { mean: share, .. }) = Estimate::of(shares) else { return (0.0, 1.0) };
-    let mut effective = n;
-    if 2 <= shares.len() && 0.0 < share && share < 1.0 {
-        let (_, variance) = mean_and_variance(shares);
-        let variance_of_mean = variance / shares.len() as f64;
-        let df = (shares.len() - 1) as f64;
-        // With few seeds the spread itself is known badly, which costs trials.
-        let known = t_quantile(1.0 - tail, n.max(2.0) - 1.0) / t_quantile(1.0 - tail, df);
-        effective = (share * (1.0 - share) / variance_of_mean * known * known).min(n);
-    }
+    let effective = independent_trials(shares, trials, confidence);
     let successes = share * effective;
     let low = if share <= 0.0 {
         0.0
@@ -224,6 +215,22 @@ pub fn clustered_binomial_interval(shares: &[f64], trials: u64, confidence: f64)
         beta_quantile(1.0 - tail, successes + 1.0, effective - successes)
     };
     (low, high)
+}
+
+/// As how many independent trials the `trials` of all seeds count, of which the share `shares` came
+/// true under each: see [`clustered_binomial_interval`].
+pub fn independent_trials(shares: &[f64], trials: u64, confidence: f64) -> f64 {
+    let n = trials as f64;
+    let (share, variance) = mean_and_variance(shares);
+    if shares.len() < 2 || share <= 0.0 || 1.0 <= share {
+        return n;
+    }
+    let variance_of_mean = variance / shares.len() as f64;
+    let df = (shares.len() - 1) as f64;
+    // With few seeds the spread itself is known badly, which costs trials.
+    let tail = (1.0 - confidence) / 2.0;
+    let known = t_quantile(1.0 - tail, n.max(2.0) - 1.0) / t_quantile(1.0 - tail, df);
+    (share * (1.0 - share) / variance_of_mean * known * known).min(n)
 }
 
 /// The chance of a chi-square of at least `value` at so many `degrees` of freedom: the upper

@@ -83,6 +83,11 @@ fn quantile_of(metric: &str) -> Option<(Of, f64)> {
     of("T_p", Of::Latency).or_else(|| of("Wq_p", Of::Wait))
 }
 
+/// Whether `row` tells a quantile.
+pub(super) fn is_quantile(row: &Row) -> bool {
+    quantile_of(&row.metric).is_some()
+}
+
 /// Whether a metric is a probability.
 fn is_probability(metric: &str) -> bool {
     let is_state = metric.strip_prefix('P').is_some_and(|rest| rest.parse::<usize>().is_ok());
