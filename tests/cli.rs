@@ -628,3 +628,25 @@ fn a_bench_counts_paired_seeds_without_a_clock_and_says_what_else_there_is() {
     assert_eq!(unnamed.code, 2);
     assert!(unnamed.err.contains("bench growth") || unnamed.err.contains("`growth`"));
 }
+
+#[test]
+fn a_plan_is_refused_where_its_records_would_not_fit_together() {
+    let place = Place::with_scenario(SMALL);
+    let seeds = ["scenarios/small.toml", "--seeds", "200"];
+    let plan = place.run(&[&["plan", "--format", "json"][..], &seeds].concat());
+    let plan: Json = serde_json::from_str(&plan.out).unwrap();
+    let [job, records] =
+        ["bytes_per_job", "bytes_left_behind"].map(|key| plan[key].as_u64().unwrap());
+    let run = |verb: &str, bytes: u64, more: &[&str]| {
+        let limit = format!("{bytes}B");
+        let args = [&[verb, "-q", "--jobs", "1", "--max-memory", &limit][..], &seeds, more];
+        place.run(&args.concat())
+    };
+    let refused = run("check", job + records / 2, &[]);
+    assert_eq!((refused.code, refused.out.as_str()), (2, ""));
+    assert!(refused.err.contains("of memory, and --max-memory allows"), "{}", refused.err);
+    assert_eq!(run("check", job + records, &[]).code, 0);
+    // The second time leaves as much again.
+    assert_eq!(run("check", job + records, &["--verify-determinism"]).code, 2);
+    assert_eq!(run("check", job + 2 * records, &["--verify-determinism"]).code, 0);
+}

@@ -69,7 +69,7 @@ fn in_words(scenario: &Scenario, plan: &[Run], seed: Seed) -> Result<String, Fai
     let _ = write!(
         text,
         "\n{} cells x {} seeds = {} runs, about {} events; at most {} for each job at work, and {} for \
-         what they leave\n",
+         all records\n",
         scenario.cells.len(),
         scenario.seeds.count,
         plan.len(),

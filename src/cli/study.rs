@@ -80,7 +80,9 @@ impl<'a> Study<'a> {
     ) -> Result<Self, Failure> {
         let mut plan = scenario.plan();
         let jobs = args.jobs_for(&plan);
-        args.refuse_if_too_large(&plan, experiments::left_behind(&plan))?;
+        // What the second time leaves stands beside what the first one left.
+        let times = if args.verify_determinism { 2 } else { 1 };
+        args.refuse_if_too_large(&plan, experiments::left_behind(&plan).saturating_mul(times))?;
         let interrupt = Interrupt::listen();
         let carry_out = |plan: &[Run], jobs| {
             let progress = Progress::new(plan.len(), console.is_watched());
@@ -280,7 +282,7 @@ impl ConductArgs {
         jobs.min(plan.len().max(1))
     }
 
-    /// Refuses a plan that costs more than is allowed.
+    /// Refuses a plan that costs more than is allowed; its records take `kept` bytes together.
     pub(super) fn refuse_if_too_large(&self, plan: &[Run], kept: u64) -> Result<(), Failure> {
         let Estimate { event_count, bytes } = experiments::estimate(plan, self.jobs_for(plan));
         let bytes = bytes.saturating_add(kept);

@@ -26,7 +26,7 @@ use super::{Death, Indication, Item, Serial, Token};
 
 pub use logs::LogEvent;
 use logs::Logs;
-use windows::WindowLog;
+pub(super) use windows::WindowLog;
 
 /// Hears everybody and judges.
 #[derive(Clone, Debug)]

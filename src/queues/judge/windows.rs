@@ -129,9 +129,11 @@ mod tests {
         assert_eq!(windows.repeated_count, 1);
         // 60 ms each: the repetition has no delay.
         assert_eq!((windows.delay.count(), windows.delay.max() / 100_000), (2, 600));
+        windows.belongs(0, Serial(8), at(350));
+        assert_eq!(tally(&windows), (3, 1, 2), "that one ends the third");
         // Of another log, with the same number.
         windows.belongs(1, Serial(6), at(30));
         windows.belongs(1, Serial(7), at(200));
-        assert_eq!(tally(&windows), (3, 1, 2));
+        assert_eq!(tally(&windows), (4, 1, 2));
     }
 }

@@ -221,6 +221,7 @@ config! {
         /// By how much a record may come behind later ones and still be counted.
         pub lateness: SimDuration = SimDuration::ZERO,
     }
+    check Self::check;
 }
 
 impl Copy for Acks {}
@@ -234,6 +235,14 @@ impl Eq for OnFailure {}
 impl Copy for OnStop {}
 impl Eq for OnStop {}
 
+impl WindowParams {
+    fn check(&self, value: &Value, problems: &mut Problems) {
+        if self.size == SimDuration::ZERO {
+            problems.add(value.place, "found a `size` of 0, expected windows that last");
+        }
+    }
+}
+
 impl KafkaParams {
     fn check(&self, value: &Value, problems: &mut Problems) {
         if self.idempotence && self.acks != Acks::All {
@@ -242,14 +251,8 @@ impl KafkaParams {
         if self.idempotence && 5 < self.max_in_flight {
             problems.add(value.place, "`idempotence` needs `max_in_flight` of at most 5");
         }
-        match &self.windows {
-            None if self.commit == Commit::AfterWindow => {
-                problems.add(value.place, "`commit = \"after_window\"` needs `windows`");
-            }
-            Some(windows) if windows.size == SimDuration::ZERO => {
-                problems.add(value.place, "windows must be longer than nothing");
-            }
-            _ => (),
+        if self.commit == Commit::AfterWindow && self.windows.is_none() {
+            problems.add(value.place, "`commit = \"after_window\"` needs `windows`");
         }
         if self.request_timeout == SimDuration::ZERO || self.heartbeat == SimDuration::ZERO {
             problems.add(value.place, "time-outs and heartbeats must be longer than nothing");

@@ -3,6 +3,7 @@
 use crate::choice::Choice;
 use crate::kernel::rng::Seed;
 use crate::kernel::time::SimTime;
+use crate::queues::judge::WindowLog;
 use crate::queues::tests::{play, read};
 use crate::queues::{Indication, LogEvent, Outcome, Setup, Watch, simulate_watched};
 
@@ -134,4 +135,40 @@ drain = "30s"
     assert_eq!(places.len(), 200);
     assert!(places.iter().all(|&place| place == (2, 3)), "the third broker, the fourth partition");
     assert_eq!(outcome.verdict.done, 200);
+}
+
+/// Six partitions in windows of half a second, whose records come out of order; one of three consumers is gone from 12 s on.
+fn a_counter_dies(commit: &str, lateness: &str) -> WindowLog {
+    let windows = format!(r#"windows = {{ size = "500ms", lateness = "{lateness}" }}"#);
+    let experiment = format!(
+        r#"
+variants = [{{ kafka = {{ partitions = 6, session_timeout = "3s", heartbeat = "1s", {windows}, {commit} }} }}]
+producers = {{ count = 4, load = {{ open = {{ poisson = "800/s" }} }} }}
+consumers = {{ count = 3 }}
+messages = {{ tasks = [{{ name = "count", service = "100us" }}], keys = 300 }}
+horizon = "22s"
+drain = "10s"
+"#
+    );
+    let world = r#"
+network = { delay = { uniform = { min = "1ms", max = "80ms" } } }
+[[fault]]
+at = "12s"
+crash_machine = { target = "consumer-1" }
+"#;
+    play(&experiment, world).judge.windows.expect("its consumers count in windows")
+}
+
+#[test]
+fn what_was_counted_and_not_told_of_is_read_again_where_positions_stay_behind_it() {
+    let by_window = a_counter_dies("commit = \"after_window\"", "200ms");
+    let tally = by_window.tally();
+    assert!(100 < tally.due, "{tally:?}");
+    assert_eq!((tally.right_at_first, by_window.late_count), (tally.due, 0));
+    // Records behind the position belong to windows that were told of, too.
+    assert!(0 < by_window.repeated_count && tally.right_in_the_end < tally.due, "{tally:?}");
+    let by_poll = a_counter_dies("auto_commit_interval = \"500ms\"", "200ms").tally();
+    assert!(by_poll.right_at_first < by_poll.due, "{by_poll:?}");
+    let impatient = a_counter_dies("commit = \"after_window\"", "0s");
+    assert!(0 < impatient.late_count && impatient.tally().right_at_first < impatient.tally().due);
 }
