@@ -232,7 +232,7 @@ fn message_of(payload: &(dyn std::any::Any + Send)) -> String {
 /// What a plan will cost: the events of all runs, and the bytes of the largest ones that can run
 /// at the same time on `jobs` threads. Saturates.
 pub fn estimate(plan: &[Run], jobs: usize) -> Estimate {
-    let each: Vec<Estimate> = plan.iter().map(Run::estimate).collect();
+    let each: Vec<Estimate> = estimates(plan).collect();
     let mut bytes: Vec<u64> = each.iter().map(|one| one.bytes).collect();
     bytes.sort_unstable_by(|a, b| b.cmp(a));
     Estimate {
@@ -244,9 +244,22 @@ pub fn estimate(plan: &[Run], jobs: usize) -> Estimate {
 /// How many bytes the records of a plan take at most until its report is written: all of them stand
 /// in memory together. Saturates.
 pub fn left_behind(plan: &[Run]) -> u64 {
-    plan.iter().fold(0, |sum: u64, run| {
-        let values = (run.estimate().event_count / EVENTS_PER_VALUE).min(DISTINCT_VALUES_MAX);
+    estimates(plan).fold(0, |sum: u64, one| {
+        let values = (one.event_count / EVENTS_PER_VALUE).min(DISTINCT_VALUES_MAX);
         sum.saturating_add(RECORD_BYTES + 16 * values)
+    })
+}
+
+/// What each run will cost. The seeds of a variant follow one another, and cost the same.
+fn estimates(plan: &[Run]) -> impl Iterator<Item = Estimate> + '_ {
+    let mut last: Option<(&Run, Estimate)> = None;
+    plan.iter().map(move |run| match last {
+        Some((like, one))
+            if Arc::ptr_eq(&like.experiment, &run.experiment) && like.variant == run.variant =>
+        {
+            one
+        }
+        _ => last.insert((run, run.estimate())).1,
     })
 }
 

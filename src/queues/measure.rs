@@ -371,6 +371,10 @@ pub const BRIEF: Brief = Brief {
         Headline::value(&DEPTH),
         Headline::value(&DEPTH_BYTES),
         Headline::value(&UTILISATION),
+        Headline::value(&WINDOWS_RIGHT_FIRST),
+        Headline::value(&WINDOWS_RIGHT_LAST),
+        Headline::value(&LATE_RECORDS),
+        Headline::of(&WINDOW_DELAY, Statistic::P99),
     ],
     findings: &[
         Finding::Occurs { count: &LOST, what: "lost message" },
