@@ -145,7 +145,7 @@ impl Run {
             spans: Vec::new(),
             faults: Vec::new(),
             findings: Vec::new(),
-            asked_until: None,
+            window: None,
             ending: Ending::Incomplete(format!("panicked: {why}")),
             event_count: 0,
             fingerprint: 0,

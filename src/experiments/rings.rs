@@ -90,7 +90,7 @@ fn impossible(choice: &Choice, seed: Seed, why: &dyn std::fmt::Display) -> Recor
         spans: Vec::new(),
         faults: Vec::new(),
         findings: Vec::new(),
-        asked_until: None,
+        window: None,
         ending: Ending::Incomplete(format!("the script cannot be carried out: {why}")),
         event_count: 0,
         fingerprint: 0,

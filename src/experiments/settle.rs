@@ -149,7 +149,7 @@ mod tests {
             spans: Vec::new(),
             faults: Vec::new(),
             findings: Vec::new(),
-            asked_until: None,
+            window: None,
             ending: Ending::Complete,
             event_count: 0,
             fingerprint: 0,

@@ -51,7 +51,7 @@ pub(super) fn record(
         spans: course::telling(played),
         faults: played.faults.clone(),
         findings: findings.into_iter().map(|finding| finding.text).collect(),
-        asked_until: None,
+        window: None,
         ending: match played.run.end {
             RunEnd::Horizon | RunEnd::Drained => Ending::Complete,
             RunEnd::EventCap => Ending::Incomplete("the event cap was reached".into()),

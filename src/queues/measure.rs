@@ -54,7 +54,7 @@ pub(crate) fn judged(
     page.consumers(judge);
     page.windows(judge);
     page.courses(judge, lags, steps.length, now);
-    page.record.asked_until = Some(judge.window.1);
+    page.record.window = Some(judge.window);
     page.record.findings.extend(std::mem::take(&mut judge.findings).into_lines());
     (page.record, verdict)
 }
@@ -88,7 +88,7 @@ pub(crate) fn blank(
         spans: Vec::new(),
         faults,
         findings: Vec::new(),
-        asked_until: None,
+        window: None,
         ending,
         event_count: run.event_count,
         fingerprint: run.fingerprint,

@@ -213,8 +213,9 @@ pub struct Record {
     pub faults: Vec<FaultSpan>,
     /// What went wrong, in words, with its virtual time: the first few safety violations.
     pub findings: Vec<String>,
-    /// Until when work came in, where the run went on for the rest of it to be done.
-    pub asked_until: Option<SimTime>,
+    /// From when on all was as it is to be measured, and until when work came in; `None` where that
+    /// is the whole run. Before it the run warms up, and behind it the rest of the work is done.
+    pub window: Option<(SimTime, SimTime)>,
     /// How the run ended.
     pub ending: Ending,
     /// Events that the kernel handled; 0 where there was no virtual time.

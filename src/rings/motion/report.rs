@@ -71,7 +71,7 @@ pub(super) fn record(
         flows: Vec::new(),
         spans: Vec::new(),
         findings: findings.collect(),
-        asked_until: None,
+        window: None,
         samples: samples(seen),
         faults,
         ending,
