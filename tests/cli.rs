@@ -246,6 +246,10 @@ fn two_results_are_compared_seed_by_seed() {
     for (args, told) in [
         (&["compare", "before"][..], "give two results"),
         (&["compare", "before", "scenarios"], "is no whole result"),
+        (&["compare", "before", "after", "--out", "both"], "--out is for a scenario"),
+        (&["compare", "before", "after", "--seeds", "2"], "--seeds is for a scenario"),
+        (&["compare", "before", "after", "--set", "nodes=5"], "--set is for a scenario"),
+        (&["compare", "before", "after", "--format", "json"], "--format json is for a scenario"),
     ] {
         let ran = place.run(args);
         assert_eq!(ran.code, 2);

@@ -56,7 +56,7 @@ pub(super) fn compare(
     console: &mut Console,
 ) -> Result<Exit, Failure> {
     if args.other.is_some() || args.scenario.is_dir() {
-        return results(args, console);
+        return results(args, format, console);
     }
     let scenario = args.alter.load(&args.scenario, &args.params)?;
     let references = references(&scenario, args.reference.as_deref())?;
@@ -97,13 +97,27 @@ pub(super) fn compare(
 }
 
 /// Two results of the same variants, seed by seed.
-fn results(args: &CompareArgs, console: &mut Console) -> Result<Exit, Failure> {
+fn results(args: &CompareArgs, format: Format, console: &mut Console) -> Result<Exit, Failure> {
     let Some(other) = &args.other else {
         return Err(Failure::Usage(format!(
             "{} is a folder\nhelp: give two results, as in `stormglass compare A/ B/`, or a scenario",
             args.scenario.display()
         )));
     };
+    let of_runs = [
+        ("--out", args.out.is_some()),
+        ("--param", !args.params.is_empty()),
+        ("--reference", args.reference.is_some()),
+        ("--seeds", args.alter.seeds.is_some()),
+        ("--set", !args.alter.sets.is_empty()),
+        ("--format json", format == Format::Json),
+    ];
+    if let Some((flag, _)) = of_runs.into_iter().find(|(_, is_given)| *is_given) {
+        return Err(Failure::Usage(format!(
+            "{flag} is for a scenario: two results are what they are\n\
+             help: `--export-markdown FILE` writes the comparison, and `--export-json FILE` everything"
+        )));
+    }
     let name = |path: &Path| path.display().to_string();
     let names = (name(&args.scenario), name(other));
     let (before, after) = (Stored::load(&args.scenario)?, Stored::load(other)?);
